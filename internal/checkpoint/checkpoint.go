@@ -1,0 +1,35 @@
+// Package checkpoint is the contract of the stores that keep how far each
+// partition has been delivered.
+package checkpoint
+
+import (
+	"context"
+	"time"
+)
+
+// Cursor is a position in a partition, written and read by the source that
+// owns it. It is versioned, readable by a human, and opaque to everyone else.
+type Cursor string
+
+// Key names one partition of one configured source.
+type Key struct{ Source, Partition string }
+
+// Entry is a stored checkpoint.
+type Entry struct {
+	Key
+	Cursor Cursor
+	Saved  time.Time
+}
+
+// Store keeps the last safe cursor of every partition. Its methods may be
+// called concurrently for different keys.
+//
+// Save must be durable before it returns nil and must replace the value
+// atomically: after a crash Load returns the old cursor or the new one.
+type Store interface {
+	// Load returns "" and no error for a partition that was never saved.
+	Load(ctx context.Context, k Key) (Cursor, error)
+	Save(ctx context.Context, k Key, c Cursor) error
+	// List returns the checkpoints of one source, in no particular order.
+	List(ctx context.Context, source string) ([]Entry, error)
+}

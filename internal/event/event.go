@@ -1,0 +1,46 @@
+// Package event defines what flows through Lazuli: payloads as a door of Azure
+// hands them over, and the events that sinks deliver. It holds data only and
+// imports nothing but the standard library.
+package event
+
+import "time"
+
+// Origin says which door a payload came through. One value is shared by all
+// payloads of a partition; it is never modified.
+type Origin struct {
+	Source    string // configured name of the source, not its kind
+	Tenant    string // configured name of the tenant, "" if none
+	TenantID  string // Entra tenant id, "" if not known
+	Partition string // the source's name of the ordered sequence read, e.g. "3"
+	// Namespace identifies the partition among all partitions of Azure, e.g.
+	// "ns.servicebus.windows.net/insights/3": with a position it makes an ID
+	// that does not depend on the configuration.
+	Namespace string
+}
+
+// Payload is a run of bytes as received: the body of one hub message, the new
+// part of a blob, one row of a query. It may hold any number of records.
+type Payload struct {
+	Body []byte
+	// Position is where the payload stands in its partition: the sequence
+	// number of a hub message, the byte offset in a blob.
+	Position int64
+	// Enqueued is when Azure took the payload in; zero if not known.
+	Enqueued time.Time
+}
+
+// ID identifies a record for ever: the same record read again, on any
+// instance, has the same ID, so that a destination can drop repeats. It is the
+// record's native id where its log type has one, else its position in Azure,
+// else a hash of its bytes.
+type ID string
+
+// Event is one normalized record. It is immutable: sinks share it.
+type Event struct {
+	ID      ID
+	Time    time.Time // when it happened, by the record's own account
+	LogType string    // e.g. "entra_signin"; "unknown" if not recognized
+	Schema  string    // "raw", "ecs" or "ocsf"
+	Data    []byte    // one JSON object in UTF-8 without a line feed
+	Origin  *Origin
+}
