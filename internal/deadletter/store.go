@@ -1,0 +1,272 @@
+package deadletter
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	currentName  = "letters.ndjson"
+	lockName     = ".lock"
+	replayPrefix = "replay-"
+)
+
+// Store is a folder of dead letters. Any number of processes may put letters
+// into one folder; its methods may be called concurrently.
+//
+// Letters are appended to letters.ndjson. A replay moves that file aside as
+// replay-<time>.ndjson and deletes it once everything in it was taken care of;
+// after a crash in between, the next replay reads it again.
+type Store struct {
+	dir string
+	now func() time.Time
+	mu  sync.Mutex // serializes Put: the file lock is per process
+}
+
+// Open returns the store in folder dir, made if absent.
+func Open(dir string, now func() time.Time) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the dead letter folder: %w", err)
+	}
+	return &Store{dir: dir, now: now}, nil
+}
+
+// Dir returns the store's folder.
+func (s *Store) Dir() string { return s.dir }
+
+// Put stores letters. After nil they survive a crash of the machine. The time
+// of each letter is set here. A letter that was half written when the machine
+// crashed was never confirmed and is cut off by the next Put.
+func (s *Store) Put(ctx context.Context, letters ...Letter) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	for i := range letters {
+		letters[i].Time = s.now().UTC()
+		if err := enc.Encode(&letters[i]); err != nil {
+			return fmt.Errorf("encode a dead letter: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unlock, err := lock(filepath.Join(s.dir, lockName), true)
+	if err != nil {
+		return fmt.Errorf("lock the dead letters: %w", err)
+	}
+	defer unlock()
+	path := filepath.Join(s.dir, currentName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the dead letters: %w", err)
+	}
+	defer f.Close()
+	end, err := cutTornTail(f)
+	if err != nil {
+		return fmt.Errorf("read the end of %s: %w", path, err)
+	}
+	if _, err := f.WriteAt(buf.Bytes(), end); err != nil {
+		_ = f.Truncate(end) // no half letter may stay before the next ones
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := f.Sync(); err != nil {
+		_ = f.Truncate(end)
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	if end == 0 { // the file may be new: its name must survive too
+		if err := syncDir(s.dir); err != nil {
+			return fmt.Errorf("sync %s: %w", s.dir, err)
+		}
+	}
+	return nil
+}
+
+// cutTornTail returns the offset after the last whole line of f and cuts what
+// is behind it.
+func cutTornTail(f *os.File) (int64, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return 0, err
+	}
+	block := make([]byte, 64<<10)
+	for end := size; end > 0; {
+		start := max(0, end-int64(len(block)))
+		part := block[:end-start]
+		if _, err := f.ReadAt(part, start); err != nil {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
+			whole := start + int64(i) + 1
+			if whole < size {
+				err = f.Truncate(whole)
+			}
+			return whole, err
+		}
+		end = start
+	}
+	return 0, f.Truncate(0)
+}
+
+// ErrReplaying is returned by Replay while another replay of the folder runs.
+var ErrReplaying = errors.New("another replay of these dead letters is running")
+
+// Replay hands every letter to send, in batches of up to size. When send
+// returns nil for a batch, its letters count as taken care of: the caller has
+// delivered them, or has put them back with Put. A file is deleted once all its
+// letters are; on the first error Replay stops, and the rest stays for the next
+// replay. Lines that are no letters are reported and kept.
+func (s *Store) Replay(ctx context.Context, size int, send func(ctx context.Context, letters []Letter) error) (sent int, err error) {
+	unlock, err := lock(filepath.Join(s.dir, replayPrefix+"lock"), false)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return 0, ErrReplaying
+	} else if err != nil {
+		return 0, fmt.Errorf("lock the dead letters for a replay: %w", err)
+	}
+	defer unlock()
+	if err := s.moveAside(); err != nil {
+		return 0, err
+	}
+	files, err := filepath.Glob(filepath.Join(s.dir, replayPrefix+"*.ndjson"))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range files {
+		n, err := s.replayFile(ctx, path, size, send)
+		sent += n
+		if err != nil {
+			return sent, err
+		}
+		if err := os.Remove(path); err != nil {
+			return sent, fmt.Errorf("remove the replayed letters: %w", err)
+		}
+	}
+	return sent, syncDir(s.dir)
+}
+
+func (s *Store) moveAside() error {
+	unlock, err := lock(filepath.Join(s.dir, lockName), true)
+	if err != nil {
+		return fmt.Errorf("lock the dead letters: %w", err)
+	}
+	defer unlock()
+	aside := replayPrefix + s.now().UTC().Format("20060102T150405.000000000Z") + ".ndjson"
+	err = os.Rename(filepath.Join(s.dir, currentName), filepath.Join(s.dir, aside))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("move the dead letters aside: %w", err)
+	}
+	return syncDir(s.dir)
+}
+
+func (s *Store) replayFile(ctx context.Context, path string, size int, send func(context.Context, []Letter) error) (sent int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("open dead letters: %w", err)
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 1<<20)
+	batch := make([]Letter, 0, size)
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		if err := send(ctx, batch); err != nil {
+			return fmt.Errorf("replay %s: %w", filepath.Base(path), err)
+		}
+		sent += len(batch)
+		batch = batch[:0]
+		return nil
+	}
+	for line := 1; ; line++ {
+		text, readErr := r.ReadBytes('\n')
+		if readErr == io.EOF && len(text) > 0 && text[len(text)-1] != '\n' {
+			text = nil // torn by a crash, never confirmed
+		} else if readErr != nil && readErr != io.EOF {
+			return sent, fmt.Errorf("read %s: %w", path, readErr)
+		}
+		if len(bytes.TrimSpace(text)) > 0 {
+			var l Letter
+			if err := json.Unmarshal(text, &l); err != nil {
+				return sent, fmt.Errorf("%s:%d is not a dead letter: %w; mend or remove the line and replay again", path, line, err)
+			}
+			if batch = append(batch, l); len(batch) == size {
+				if err := flush(); err != nil {
+					return sent, err
+				}
+			}
+		}
+		if readErr == io.EOF {
+			return sent, flush()
+		}
+	}
+}
+
+// Each calls yield with every letter stored, without changing anything. Files
+// that a replay has begun come first.
+func (s *Store) Each(ctx context.Context, yield func(Letter) error) error {
+	files, err := filepath.Glob(filepath.Join(s.dir, "*.ndjson"))
+	if err != nil {
+		return err
+	}
+	for pass := range 2 {
+		for _, path := range files {
+			if isReplay := strings.HasPrefix(filepath.Base(path), replayPrefix); isReplay != (pass == 0) {
+				continue
+			}
+			_, err := s.replayFile(ctx, path, 1, func(_ context.Context, l []Letter) error { return yield(l[0]) })
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lock takes an advisory lock on a file, made if absent; it ends with the
+// process. Without wait it returns EWOULDBLOCK when another process has it.
+func lock(path string, wait bool) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), how)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
