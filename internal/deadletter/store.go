@@ -163,8 +163,16 @@ func (s *Store) moveAside() error {
 		return fmt.Errorf("lock the dead letters: %w", err)
 	}
 	defer unlock()
-	aside := replayPrefix + s.now().UTC().Format("20060102T150405.000000000Z") + ".ndjson"
-	err = os.Rename(filepath.Join(s.dir, currentName), filepath.Join(s.dir, aside))
+	// A clock that stands still or went back must not overwrite an earlier file.
+	stamp := replayPrefix + s.now().UTC().Format("20060102T150405.000000000Z")
+	var aside string
+	for n := 0; ; n++ {
+		aside = filepath.Join(s.dir, fmt.Sprintf("%s-%03d.ndjson", stamp, n))
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	err = os.Rename(filepath.Join(s.dir, currentName), aside)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
