@@ -1,0 +1,242 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/ack"
+	"github.com/lazuli-logs/lazuli/internal/budget"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/status"
+	"github.com/lazuli-logs/lazuli/internal/telemetry"
+)
+
+// Process decodes, normalizes and queues one batch of a partition. It adds a
+// hold to the token for each (event, required sink) pair before it returns,
+// and returns how many bytes stay in memory until those are released. An error
+// means that ctx ended before all of the batch was taken care of.
+type Process func(ctx context.Context, origin *event.Origin, batch []event.Payload, token *ack.Token) (held int64, err error)
+
+// RunnerConfig is what a Runner needs.
+type RunnerConfig struct {
+	Name      string
+	Store     checkpoint.Store
+	Budget    *budget.Budget
+	Process   Process
+	SaveEvery time.Duration // how often safe cursors are saved
+	Grace     time.Duration // how long streams may drain after the run's context ends
+	Logger    *slog.Logger
+	Status    *status.Component // of the checkpoint store
+	Metrics   *telemetry.Metrics
+}
+
+// Runner runs one source: it is the Output that the source sees, bounds what
+// is in flight, and saves the safe cursor of each partition.
+//
+// After a crash the store holds, for each partition, a cursor behind which
+// everything was resolved; it may be SaveEvery old.
+type Runner struct {
+	cfg RunnerConfig
+
+	mu      sync.Mutex
+	streams map[string]*stream // by partition; guarded by mu
+
+	graceOver chan struct{} // closed when streams must not wait any longer
+}
+
+// NewRunner returns a Runner for one source.
+func NewRunner(cfg RunnerConfig) *Runner {
+	return &Runner{cfg: cfg, streams: map[string]*stream{}, graceOver: make(chan struct{})}
+}
+
+// Run runs src until it returns, saving cursors meanwhile. When ctx ends,
+// streams have the grace period to drain. It is called once.
+func (r *Runner) Run(ctx context.Context, src Source) error {
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(r.cfg.Grace, func() { close(r.graceOver) })
+	})
+	defer stop()
+	done := make(chan struct{})
+	var saver sync.WaitGroup
+	saver.Go(func() { r.saveUntil(done) })
+	err := src.Run(ctx, r)
+	close(done)
+	saver.Wait()
+	// A source closes its streams itself; what a failed one left open is saved here.
+	r.saveAll(context.WithoutCancel(ctx))
+	r.observe()
+	return err
+}
+
+// Open implements Output.
+func (r *Runner) Open(ctx context.Context, origin event.Origin) (Stream, error) {
+	key := checkpoint.Key{Source: r.cfg.Name, Partition: origin.Partition}
+	cursor, err := r.cfg.Store.Load(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("load the checkpoint of partition %q: %w", origin.Partition, err)
+	}
+	s := &stream{r: r, key: key, origin: &origin, resume: cursor, saved: cursor, tracker: ack.NewTracker(cursor)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.streams[origin.Partition] != nil {
+		return nil, fmt.Errorf("open partition %q: it is open already", origin.Partition)
+	}
+	r.streams[origin.Partition] = s
+	return s, nil
+}
+
+// saveUntil saves on each tick. The pending ages are observed more often than
+// they are saved: saves cost money in a blob store.
+func (r *Runner) saveUntil(done <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	save := time.NewTicker(r.cfg.SaveEvery)
+	defer save.Stop()
+	observe := time.NewTicker(time.Second)
+	defer observe.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-observe.C:
+			r.observe()
+		case <-save.C:
+			r.saveAll(ctx)
+		}
+	}
+}
+
+func (r *Runner) open() []*stream {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*stream, 0, len(r.streams))
+	for _, s := range r.streams {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (r *Runner) saveAll(ctx context.Context) {
+	for _, s := range r.open() {
+		_ = s.save(ctx) // logged and counted there, and tried again at the next tick
+	}
+}
+
+func (r *Runner) observe() {
+	var oldest time.Time
+	for _, s := range r.open() {
+		if _, at := s.tracker.Pending(); !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	age := 0.0
+	if !oldest.IsZero() {
+		age = time.Since(oldest).Seconds()
+	}
+	r.cfg.Metrics.CheckpointOldestPending.WithLabelValues(r.cfg.Name).Set(age)
+}
+
+type stream struct {
+	r       *Runner
+	key     checkpoint.Key
+	origin  *event.Origin
+	resume  checkpoint.Cursor
+	tracker *ack.Tracker[checkpoint.Cursor]
+
+	mu    sync.Mutex        // serializes saves
+	saved checkpoint.Cursor // guarded by mu
+}
+
+// Resume implements Stream.
+func (s *stream) Resume() checkpoint.Cursor { return s.resume }
+
+// Emit implements Stream.
+func (s *stream) Emit(ctx context.Context, batch []event.Payload, next checkpoint.Cursor) error {
+	var size int64
+	for i := range batch {
+		size += int64(len(batch[i].Body))
+	}
+	b := s.r.cfg.Budget
+	if err := b.Acquire(ctx, size); err != nil {
+		return err
+	}
+	// held is written before this goroutine releases its own hold, and read
+	// after the last release.
+	held := new(int64)
+	token := s.tracker.Add(next, time.Now(), func() { b.Adjust(-*held) })
+	if len(batch) > 0 {
+		m := s.r.cfg.Metrics
+		m.SourceReceivedPayloads.WithLabelValues(s.r.cfg.Name).Add(float64(len(batch)))
+		m.SourceReceivedBytes.WithLabelValues(s.r.cfg.Name).Add(float64(size))
+		n, err := s.r.cfg.Process(ctx, s.origin, batch, token)
+		if err != nil {
+			// The token keeps its first hold, so the cursor never passes this batch.
+			b.Adjust(-size)
+			return fmt.Errorf("process a batch of partition %q: %w", s.key.Partition, err)
+		}
+		*held = n
+	}
+	b.Adjust(*held - size)
+	token.Release(1)
+	return nil
+}
+
+// Close implements Stream.
+func (s *stream) Close(ctx context.Context) error {
+	defer func() {
+		s.r.mu.Lock()
+		delete(s.r.streams, s.key.Partition)
+		s.r.mu.Unlock()
+	}()
+	for {
+		changed := s.tracker.Changed()
+		if n, _ := s.tracker.Pending(); n == 0 {
+			break
+		}
+		select {
+		case <-changed:
+			continue
+		case <-s.r.graceOver:
+		case <-ctx.Done():
+		}
+		if n, oldest := s.tracker.Pending(); n > 0 {
+			s.r.cfg.Logger.Warn("partition closed before everything was confirmed: it will be read again",
+				"source", s.key.Source, "partition", s.key.Partition, "batches", n, "oldest", oldest)
+		}
+		break
+	}
+	// The cursor is worth saving even when ctx has ended.
+	saveCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return s.save(saveCtx)
+}
+
+// save stores the safe cursor if it has moved since the last save.
+func (s *stream) save(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	safe := s.tracker.Safe()
+	if safe == s.saved {
+		return nil
+	}
+	cfg := &s.r.cfg
+	if err := cfg.Store.Save(ctx, s.key, safe); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return err
+		}
+		cfg.Metrics.CheckpointSaveErrors.WithLabelValues(cfg.Name).Inc()
+		cfg.Status.Set(status.Retrying, fmt.Sprintf("save the checkpoint of %s/%s: %v", s.key.Source, s.key.Partition, err),
+			"check the checkpoint store; deliveries go on, but a restart would repeat them")
+		cfg.Logger.Warn("checkpoint not saved: it is tried again", "source", s.key.Source, "partition", s.key.Partition, "error", err)
+		return fmt.Errorf("save the checkpoint of partition %q: %w", s.key.Partition, err)
+	}
+	s.saved = safe
+	cfg.Metrics.CheckpointSaves.WithLabelValues(cfg.Name).Inc()
+	cfg.Status.Set(status.OK, "", "")
+	return nil
+}
