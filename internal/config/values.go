@@ -30,13 +30,33 @@ func (s Secret) GoString() string { return strconv.Quote(s.String()) }
 // MarshalText redacts JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// Path is the path of a file or folder; a relative one starts at the folder of
+// the config file, so that it does not depend on where Lazuli is started. Load
+// has joined the two.
+type Path string
+
 // Duration is a time.Duration written with a unit, e.g. "30s", "5m", "7d".
 type Duration time.Duration
 
 // Std returns the standard library's duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-func (d Duration) String() string { return time.Duration(d).String() }
+// String writes the shortest form: "7d", "1h30m", "250ms".
+func (d Duration) String() string {
+	const day = 24 * time.Hour
+	std := time.Duration(d)
+	if std != 0 && std%day == 0 {
+		return strconv.FormatInt(int64(std/day), 10) + "d"
+	}
+	s := std.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
 
 // MarshalText writes the form that UnmarshalText reads.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
@@ -93,7 +113,7 @@ func (s *Size) UnmarshalText(b []byte) error {
 		}
 	}
 	v, err := strconv.ParseFloat(number, 64)
-	if err != nil || v < 0 || v*float64(factor) > 1<<50 {
+	if bytes := v * float64(factor); err != nil || !(bytes >= 0 && bytes <= 1<<50) {
 		return fmt.Errorf("%q is not a size (write a number and a unit: 64MiB, 500KB)", text)
 	}
 	*s = Size(v * float64(factor))
