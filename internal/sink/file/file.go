@@ -1,0 +1,177 @@
+package file
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/event"
+)
+
+// Deps is what a Sink needs beside its settings.
+type Deps struct {
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Sink writes events to a file. Deliver may be called concurrently; calls are
+// written one after the other.
+type Sink struct {
+	cfg  Config
+	deps Deps
+
+	mu     sync.Mutex
+	f      *os.File  // the active file, locked against other processes; guarded by mu
+	size   int64     // of whole lines in f; guarded by mu
+	period time.Time // the rotation period f belongs to; guarded by mu
+	buf    []byte    // guarded by mu
+
+	stop       context.CancelFunc
+	background sync.WaitGroup
+	compress   chan struct{} // wakes the compressor
+}
+
+// New opens the file, cuts off a line that a crash left half written, and
+// finishes compressions that a crash interrupted.
+func New(cfg Config, deps Deps) (*Sink, error) {
+	s := &Sink{cfg: cfg, deps: deps, compress: make(chan struct{}, 1)}
+	if err := os.MkdirAll(filepath.Dir(s.path()), 0o750); err != nil {
+		return nil, fmt.Errorf("make the folder of the output file: %w", err)
+	}
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	s.background.Go(func() { s.compressRotated(ctx) })
+	if cfg.Rotate.Every > 0 {
+		s.background.Go(func() { s.rotateOnTime(ctx) })
+	}
+	return s, nil
+}
+
+func (s *Sink) path() string { return string(s.cfg.Path) }
+
+// open needs mu, or no other user of s.
+func (s *Sink) open() error {
+	f, err := os.OpenFile(s.path(), os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return fmt.Errorf("open the output file: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return fmt.Errorf("output file %q is written by another process: stop it, or give this sink a path of its own (%w)", s.path(), err)
+	}
+	size, cut, err := cutTornTail(f)
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("look for a torn line in %q: %w", s.path(), err)
+	}
+	if cut > 0 {
+		s.deps.Logger.Warn("cut off a line that was half written at a crash; it was not confirmed and will come again",
+			"file", s.path(), "bytes", cut)
+	}
+	s.f, s.size, s.period = f, size, s.periodOf(s.deps.Now())
+	if size > 0 {
+		if info, err := f.Stat(); err == nil {
+			s.period = s.periodOf(info.ModTime())
+		}
+	}
+	return syncDir(filepath.Dir(s.path()))
+}
+
+// cutTornTail truncates f behind its last line feed.
+func cutTornTail(f *os.File) (size, cut int64, err error) {
+	size, err = f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, 0, err
+	}
+	block := make([]byte, 64<<10)
+	for end := size; end > 0; {
+		start := max(0, end-int64(len(block)))
+		part := block[:end-start]
+		if _, err := f.ReadAt(part, start); err != nil {
+			return 0, 0, err
+		}
+		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
+			whole := start + int64(i) + 1
+			if whole == size {
+				return size, 0, nil
+			}
+			return whole, size - whole, f.Truncate(whole)
+		}
+		end = start
+	}
+	return 0, size, f.Truncate(0)
+}
+
+// Deliver implements sink.Sink: after nil, the events are on the disk.
+func (s *Sink) Deliver(_ context.Context, events []event.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf = s.buf[:0]
+	for i := range events {
+		s.buf = append(append(s.buf, events[i].Data...), '\n')
+	}
+	if s.f == nil { // an earlier rotation could not open the new file
+		if err := s.open(); err != nil {
+			return err
+		}
+	}
+	if s.size > 0 && (s.size+int64(len(s.buf)) > int64(s.cfg.Rotate.Size) || s.periodOf(s.deps.Now()).After(s.period)) {
+		if err := s.rotate(); err != nil {
+			return err
+		}
+	}
+	if s.size == 0 {
+		s.period = s.periodOf(s.deps.Now())
+	}
+	_, err := s.f.WriteAt(s.buf, s.size)
+	if err == nil {
+		err = s.f.Sync()
+	}
+	if err != nil {
+		// Nothing of a batch that is not confirmed may stay: it comes again.
+		if cutErr := s.f.Truncate(s.size); cutErr != nil {
+			err = errors.Join(err, cutErr)
+		}
+		return fmt.Errorf("write to the output file: %w", err)
+	}
+	s.size += int64(len(s.buf))
+	return nil
+}
+
+// Close implements sink.Sink. It waits for a compression that is under way.
+func (s *Sink) Close(context.Context) error {
+	s.stop()
+	s.background.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.f == nil {
+		return nil
+	}
+	err := s.f.Close()
+	s.f = nil
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) {
+		return err
+	}
+	return nil
+}
