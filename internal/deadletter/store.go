@@ -46,8 +46,8 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 // Dir returns the store's folder.
 func (s *Store) Dir() string { return s.dir }
 
-// Put stores letters. After nil they survive a crash of the machine. The time
-// of each letter is set here. A letter that was half written when the machine
+// Put stores letters. After nil they survive a crash of the machine. A letter
+// without a time gets the present one. A letter that was half written when the machine
 // crashed was never confirmed and is cut off by the next Put.
 func (s *Store) Put(ctx context.Context, letters ...Letter) error {
 	if err := ctx.Err(); err != nil {
@@ -57,7 +57,9 @@ func (s *Store) Put(ctx context.Context, letters ...Letter) error {
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	for i := range letters {
-		letters[i].Time = s.now().UTC()
+		if letters[i].Time.IsZero() { // one that is put back keeps its time
+			letters[i].Time = s.now().UTC()
+		}
 		if err := enc.Encode(&letters[i]); err != nil {
 			return fmt.Errorf("encode a dead letter: %w", err)
 		}
