@@ -54,6 +54,7 @@ type Node struct {
 type Index struct {
 	Src   []byte
 	Nodes []Node
+	Flags Flags // those of all nodes together
 
 	stack []uint32
 }
@@ -65,6 +66,8 @@ type SyntaxError struct {
 	// Incomplete is set where the document ended before the value did, so that
 	// more bytes could make it valid.
 	Incomplete bool
+	// TooDeep is set where values are nested deeper than MaxDepth.
+	TooDeep bool
 }
 
 func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Reason, e.Offset) }
@@ -111,7 +114,7 @@ func (x *Index) Member(i int, name string) int {
 // src must not change while the index is used; it must be under 4 GiB.
 func (x *Index) Scan(src []byte) (int, error) {
 	x.Src = src
-	x.Nodes = x.Nodes[:0]
+	x.Nodes, x.Flags = x.Nodes[:0], 0
 	n, err := x.scan(src)
 	if err != nil {
 		x.Nodes = x.Nodes[:0]
@@ -131,11 +134,12 @@ func (x *Index) scan(src []byte) (int, error) {
 			return i, incomplete(i, "the document ends where a value should be")
 		}
 		node := Node{Start: uint32(i), KeyStart: uint32(keyStart), KeyEnd: uint32(keyEnd), Flags: flags}
+		x.Flags |= flags
 		flags, keyStart, keyEnd = 0, 0, 0
 		switch c := src[i]; c {
 		case '{', '[':
 			if len(stack) == MaxDepth {
-				return i, &SyntaxError{Offset: i, Reason: fmt.Sprintf("nested deeper than %d", MaxDepth)}
+				return i, &SyntaxError{Offset: i, Reason: fmt.Sprintf("nested deeper than %d", MaxDepth), TooDeep: true}
 			}
 			node.Kind = Object
 			if c == '[' {
@@ -164,6 +168,7 @@ func (x *Index) scan(src []byte) (int, error) {
 				return end, err
 			}
 			node.Kind, node.Flags = String, node.Flags|f
+			x.Flags |= f
 			i = end
 			node.End, node.Next = uint32(i), uint32(len(x.Nodes)+1)
 			x.Nodes = append(x.Nodes, node)

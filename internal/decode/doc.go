@@ -1,0 +1,25 @@
+// Package decode cuts a payload, as Azure hands it over, into records, and
+// indexes each one once.
+//
+// Invariant: every byte of a payload that is not white space or framing is in
+// exactly one Record or one Bad. A bad record never costs its neighbor, damage
+// never panics, and the work is linear in the payload's length, whatever is in it.
+//
+// Framing is what stands between records. It needs no declaration: a payload may
+// be {"records":[...]}, an array, one object, many objects in a row with or
+// without commas or line feeds, any of these on each line, a piece out of the
+// middle of one of these (as the new part of a growing blob is), a JSON string
+// that holds one of these, and all of it gzipped. Details that had to be decided:
+//
+//   - An object whose first member is a "records" array is a wrapper wherever a
+//     record may stand; one with a later "records" array is a wrapper at the top
+//     level only, for inside an array it is more likely a record. The wrapper's
+//     other members are framing. The name is compared exactly.
+//   - Arrays in place of a record are flattened.
+//   - Scalars in place of a record are Bad.
+//   - Answers of APIs ({"value":[...]}) are records: a Graph alert may have a
+//     member of that name, and who asked the API knows better.
+//
+// The package must not know what a record means, where it came from or where it
+// goes: no log types, no fields but "records", no sources.
+package decode
