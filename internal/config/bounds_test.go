@@ -14,7 +14,7 @@ func TestHostileDocumentsAreRefusedQuickly(t *testing.T) {
 		{name: "not UTF-8", src: "log:\n  level: \xff\n", want: "config.yaml:2:1: the line is not UTF-8; fix: save the file as UTF-8"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := Load("config.yaml", []byte(tc.src), testCatalog(), Environment{})
+			_, err := Load("config.yaml", []byte(tc.src), FakeCatalog(), Environment{})
 			if err == nil || err.Error() != tc.want {
 				t.Errorf("error = %v\nwant    %s", err, tc.want)
 			}

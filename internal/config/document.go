@@ -171,7 +171,7 @@ func isHTTPURL(s string) bool {
 
 // DeadLetters is where refused events are kept.
 type DeadLetters struct {
-	Path Path `yaml:"path" doc:"The folder. Only one instance may use it at a time."`
+	Path Path `yaml:"path" doc:"The folder."`
 }
 
 // Validate implements Component.

@@ -33,7 +33,7 @@ func FuzzLoad(f *testing.F) {
 		if strings.Contains(string(src), secret) {
 			t.Skip("the document itself holds the text searched for")
 		}
-		cfg, err := Load("config.yaml", src, testCatalog(), env)
+		cfg, err := Load("config.yaml", src, FakeCatalog(), env)
 		var all *Errors
 		switch {
 		case err == nil:

@@ -91,7 +91,8 @@ func (s *webSink) Validate(r *Report) {
 	}
 }
 
-func testCatalog() Catalog {
+// FakeCatalog has one kind of source and two of sinks.
+func FakeCatalog() Catalog {
 	return Catalog{
 		Sources: Kinds{"hub": newHubSource},
 		Sinks:   Kinds{"disk": newDiskSink, "web": newWebSink},
@@ -116,7 +117,7 @@ func testEnvironment(variables, files map[string]string) Environment {
 
 func load(t *testing.T, src string) (*Config, error) {
 	t.Helper()
-	return Load("/etc/lazuli/config.yaml", []byte(src), testCatalog(), testEnvironment(
+	return Load("/etc/lazuli/config.yaml", []byte(src), FakeCatalog(), testEnvironment(
 		map[string]string{
 			"HUB": "Endpoint=sb://contoso/;SharedAccessKey=hunter2hunter2", "PREFETCH": "17", "EMPTY": "",
 			"REGION": "eu", "MARKS": `${env:HUB} "quoted" \ # : {`, "BAD_URL": "ftp://user:hunter3hunter3@host",
