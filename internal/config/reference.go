@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+const noOptions = "It has no options of its own.\n\n"
+
 // Reference returns the option tables of the whole document in Markdown.
 func Reference(catalog Catalog) []byte {
 	var b bytes.Buffer
@@ -18,7 +20,11 @@ func Reference(catalog Catalog) []byte {
 		}
 		for i, k := range d.kinds {
 			fmt.Fprintf(&b, "### type: %s\n\n", k.kind)
-			writeTable(&b, allRows(k.options, ""))
+			if own := allRows(k.options, ""); len(own) > 0 {
+				writeTable(&b, own)
+			} else {
+				b.WriteString(noOptions)
+			}
 			if k.delivery != nil && i == len(d.kinds)-1 {
 				b.WriteString("### Options of every sink\n\nA kind may have other defaults; its own page says so.\n\n")
 				general := DefaultSinkDelivery()
@@ -33,7 +39,11 @@ func Reference(catalog Catalog) []byte {
 // page. For a sink it says which of the runner's defaults differ.
 func OptionTable(c Component) []byte {
 	var b bytes.Buffer
-	writeTable(&b, allRows(describeStruct(reflect.ValueOf(c).Elem()), ""))
+	if own := allRows(describeStruct(reflect.ValueOf(c).Elem()), ""); len(own) > 0 {
+		writeTable(&b, own)
+	} else {
+		b.WriteString(noOptions)
+	}
 	if _, ok := c.(DeliveryDefaulter); ok {
 		own, general := deliveryDefaults(c), DefaultSinkDelivery()
 		generalRows := allRows(describeStruct(reflect.ValueOf(&general).Elem()), "")
