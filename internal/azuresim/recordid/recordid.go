@@ -96,6 +96,26 @@ func (s Space) Cut(b []byte) (candidate, rest []byte) {
 	return b[at:end], b[end:]
 }
 
+// AppendOther appends a version 4 GUID made from x that no record of this space
+// has as its id: for all the other GUIDs of a record.
+func (s Space) AppendOther(dst []byte, x uint64) []byte {
+	high, low := Mix(s.seed^x), Mix(^s.seed^Mix(x))
+	var id [Len]byte
+	putHex(id[0:8], high>>32)
+	if bytes.Equal(id[:8], s.tag[:8]) {
+		putHex(id[0:8], ^high>>32)
+	}
+	id[8] = '-'
+	putHex(id[9:13], high>>16)
+	id[13], id[14] = '-', '4'
+	putHex(id[15:18], high)
+	id[18], id[19] = '-', hexDigits[8+low>>62]
+	putHex(id[20:23], low>>48)
+	id[23] = '-'
+	putHex(id[24:36], low)
+	return append(dst, id[:]...)
+}
+
 func (s Space) check(n uint64) uint64 { return Mix(s.seed^Mix(n)) & checkMask }
 
 // inverse returns the inverse of an odd number modulo 2^64, which is also its

@@ -63,3 +63,22 @@ func TestCutWalksOverALine(t *testing.T) {
 		t.Errorf("found %v and %d cut ids, want [5 6] and 1", got, bad)
 	}
 }
+
+func TestOtherGUIDsAreNotIDs(t *testing.T) {
+	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	s := New(7)
+	distinct := map[string]bool{}
+	for x := range uint64(10_000) {
+		id := s.AppendOther(nil, x)
+		if !form.Match(id) {
+			t.Fatalf("AppendOther(%d) = %q, which is not a version 4 GUID", x, id)
+		}
+		if candidate, _ := s.Cut(id); candidate != nil {
+			t.Fatalf("AppendOther(%d) = %q begins as an id does", x, id)
+		}
+		distinct[string(id)] = true
+	}
+	if len(distinct) != 10_000 {
+		t.Errorf("10,000 numbers gave %d GUIDs", len(distinct))
+	}
+}

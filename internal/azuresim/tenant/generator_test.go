@@ -1,0 +1,283 @@
+package tenant
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lazuli-logs/lazuli/internal/azuresim/ledger"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
+)
+
+const seed = 11
+
+// noon is a working hour in most of the organization's cities.
+func noon() time.Time { return time.Date(2026, 2, 3, 12, 0, 0, 123456700, time.UTC) }
+
+// nativeID returns the field that identifies a record of its log type.
+func nativeID(t *testing.T, record map[string]any) string {
+	t.Helper()
+	properties, _ := record["properties"].(map[string]any)
+	text := func(m map[string]any, key string) string { s, _ := m[key].(string); return s }
+	switch category := text(record, "category"); category {
+	case "Administrative", "Policy", "Security", "ServiceHealth":
+		return text(properties, "eventDataId")
+	case "AuditLogs":
+		parts := strings.Split(text(properties, "id"), "_")
+		if len(parts) != 4 {
+			t.Fatalf("audit id %q has %d parts, want 4", properties["id"], len(parts))
+		}
+		return parts[1]
+	case "FunctionAppLogs":
+		_, rest, _ := strings.Cut(text(record, "properties"), "'functionInvocationId':'")
+		return rest[:min(recordid.Len, len(rest))]
+	case "StorageRead", "AuditEvent", "MicrosoftGraphActivityLogs":
+		return text(record, "correlationId")
+	default:
+		return text(properties, "id")
+	}
+}
+
+func TestRecords(t *testing.T) {
+	for _, prepared := range []int{0, 500} {
+		t.Run(fmt.Sprintf("prepared %d", prepared), func(t *testing.T) {
+			g := New(seed, Options{Now: noon, Prepared: prepared, First: 77})
+			ids := recordid.New(seed)
+			accounts := ledger.New(seed)
+			counts := map[string]int{}
+			total := 0
+			var line []byte
+			for i := range uint64(6_000) {
+				var number uint64
+				var category string
+				line, number, category = g.Next(line[:0])
+				if number != 77+i {
+					t.Fatalf("record %d has number %d", i, number)
+				}
+				var record map[string]any
+				if err := json.Unmarshal(line, &record); err != nil {
+					t.Fatalf("record %d: %v in %s", i, err, line)
+				}
+				if record["category"] != category {
+					t.Fatalf("category %v in a record reported as %q", record["category"], category)
+				}
+				if got := nativeID(t, record); got != string(ids.Append(nil, number)) {
+					t.Fatalf("%s: native id %q, want %q", category, got, ids.Append(nil, number))
+				}
+				if numbers, foreign := accounts.IDs(nil, line); len(numbers) != 1 || foreign != 0 {
+					t.Fatalf("%s mentions records %v and %d foreign ids, want only itself", category, numbers, foreign)
+				}
+				if bytes.ContainsAny(line, "\n\r") {
+					t.Fatalf("line end in %q", line)
+				}
+				counts[category]++
+				total += len(line)
+			}
+			for _, category := range []string{"SignInLogs", "NonInteractiveUserSignInLogs", "ServicePrincipalSignInLogs", "ManagedIdentitySignInLogs", "ADFSSignInLogs",
+				"AuditLogs", "Administrative", "Policy", "Security", "ServiceHealth", "MicrosoftGraphActivityLogs", "StorageRead", "AuditEvent", "FunctionAppLogs", "UserRiskEvents"} {
+				// 500 scenes do not hold every rare category.
+				if counts[category] == 0 && prepared == 0 {
+					t.Errorf("no record of %s among 6,000", category)
+				}
+			}
+			if mean := total / 6_000; mean < 1500 || mean > 4000 {
+				t.Errorf("records have %d bytes in the mean, want 1,500 to 4,000", mean)
+			}
+		})
+	}
+}
+
+func TestSeedDecidesEverything(t *testing.T) {
+	produce := func(seed uint64, prepared int) (all []byte) {
+		g := New(seed, Options{Now: noon, Prepared: prepared})
+		for range 300 {
+			all, _, _ = g.Next(append(all, '\n'))
+		}
+		return all
+	}
+	for _, prepared := range []int{0, 50} {
+		if diff := cmp.Diff(string(produce(1, prepared)), string(produce(1, prepared))); diff != "" {
+			t.Errorf("two runs of one seed differ (prepared %d):\n%s", prepared, diff)
+		}
+	}
+	if bytes.Equal(produce(1, 0), produce(2, 0)) {
+		t.Error("two seeds give the same records")
+	}
+}
+
+func TestMessages(t *testing.T) {
+	g := New(seed, Options{Now: noon, Prepared: 2000})
+	next := uint64(0)
+	counts := map[int]bool{}
+	over := 0
+	for range 3000 {
+		body, first, count := g.Message(nil, 1000)
+		if first != next || count < 1 {
+			t.Fatalf("message of %d records from %d, want from %d", count, first, next)
+		}
+		next = first + uint64(count)
+		if len(body) > MaxMessage {
+			t.Fatalf("message of %d bytes", len(body))
+		}
+		if len(body) > usualMessage {
+			over++
+		}
+		counts[count] = true
+		var message struct{ Records []json.RawMessage }
+		if err := json.Unmarshal(body, &message); err != nil || len(message.Records) != count {
+			t.Fatalf("%d records in a message said to have %d: %v", len(message.Records), count, err)
+		}
+	}
+	if !counts[1] || !counts[20] || !counts[200] {
+		t.Errorf("counts of records seen: %v, want 1, 20 and 200 among them", counts)
+	}
+	if over == 0 || over > 3000/20 {
+		t.Errorf("%d of 3000 messages exceed the usual size, want a few", over)
+	}
+	if _, _, count := g.Message(nil, 1); count != 1 {
+		t.Errorf("message of %d records, limit 1", count)
+	}
+	g = New(seed, Options{Now: noon, RecordsPerMessage: 7})
+	if _, _, count := g.Message(nil, 1000); count != 7 {
+		t.Errorf("message of %d records, want the 7 of the options", count)
+	}
+}
+
+func TestOperationsShareTheirCorrelation(t *testing.T) {
+	g := New(seed, Options{Now: noon})
+	type step struct {
+		ResultType    string
+		CorrelationID string
+		OperationName string
+	}
+	steps := map[string][]step{}
+	for range 6_000 {
+		line, _, category := g.Next(nil)
+		if category != "Administrative" {
+			continue
+		}
+		var s step
+		if err := json.Unmarshal(line, &s); err != nil {
+			t.Fatal(err)
+		}
+		steps[s.CorrelationID] = append(steps[s.CorrelationID], s)
+	}
+	ended := 0
+	for id, s := range steps {
+		if s[0].ResultType != "Start" {
+			t.Errorf("operation %s begins with %q", id, s[0].ResultType)
+		}
+		if last := s[len(s)-1]; last.ResultType == "Success" || last.ResultType == "Failure" {
+			ended++
+			if last.OperationName != s[0].OperationName || len(s) > 3 {
+				t.Errorf("operation %s has the steps %+v", id, s)
+			}
+		}
+	}
+	// The last operation may not have ended yet.
+	if len(steps) < 100 || ended < len(steps)-1 {
+		t.Errorf("%d of %d operations have ended", ended, len(steps))
+	}
+}
+
+func TestTimes(t *testing.T) {
+	g := New(seed, Options{Now: noon})
+	layouts := map[string]string{"ADFSSignInLogs": timeUS, "UserRiskEvents": timeUS, "FunctionAppLogs": timeUSShort}
+	for range 6_000 {
+		line, _, category := g.Next(nil)
+		var record struct{ Time string }
+		if err := json.Unmarshal(line, &record); err != nil {
+			t.Fatal(err)
+		}
+		layout := layouts[category]
+		switch {
+		case layout != "":
+		case strings.Contains(record.Time, "."):
+			layout = timeEnvelope
+		default:
+			layout = timeSeconds
+		}
+		at, err := time.Parse(layout, record.Time)
+		if err != nil {
+			t.Fatalf("%s: %v", category, err)
+		}
+		if at.After(noon()) || at.Before(noon().Add(-2*time.Hour)) {
+			t.Errorf("%s is dated %s, the clock says %s", category, at, noon())
+		}
+	}
+}
+
+func TestQuirksOccur(t *testing.T) {
+	g := New(seed, Options{Now: noon})
+	var all []byte
+	for range 6_000 {
+		all, _, _ = g.Next(append(all, '\n'))
+	}
+	for _, text := range []string{
+		`"durationMs":"0"`, `"durationMs":0`, `"Level":"4"`, `"Level":4`, `"level":"Information","Level":4`, // both forms
+		`"properties":"{'appName':'`, `\\'import-manifests\\'`, // a JavaScript object in a string
+		`"identity":{"authorization"`, `"identity":{"claim":`, `"identity":"`,
+		`"newValue":"[{\"DeviceName\"`, `"oldValue":null`, `\"work\\\"`,
+		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn", "/SUBSCRIPTIONS/", "Østergaard", "Łukasz", "2001:db8:",
+		`"errorCode":50126`, `"errorCode":500121`, "62e90394-69f5-4237-9190-012177145e10",
+	} {
+		if !bytes.Contains(all, []byte(text)) {
+			t.Errorf("no %s among 6,000 records", text)
+		}
+	}
+}
+
+func TestAccountsAreASCIIAndDistinct(t *testing.T) {
+	o := newOrganization(seed, recordid.New(seed))
+	seen := map[string]string{}
+	for _, u := range o.users {
+		if i := strings.IndexFunc(u.principal, func(r rune) bool { return r > '~' || r < '!' }); i >= 0 {
+			t.Errorf("%s has the account %q", u.name, u.principal)
+		}
+		if strings.HasPrefix(u.principal, ".") || strings.Contains(u.principal, ".@") {
+			t.Errorf("%s has the account %q, a part of the name is missing", u.name, u.principal)
+		}
+		if other := seen[u.principal]; other != "" {
+			t.Errorf("%s and %s share the account %q", u.name, other, u.principal)
+		}
+		seen[u.principal] = u.name
+	}
+	if len(o.users) < 190 || len(o.admins) < 3 || !slices.ContainsFunc(o.users, func(u user) bool { return u.guest }) {
+		t.Errorf("%d users with %d administrators", len(o.users), len(o.admins))
+	}
+}
+
+// BenchmarkNext makes every record anew.
+func BenchmarkNext(b *testing.B) {
+	g := New(seed, Options{Now: noon})
+	var buffer []byte
+	bytes := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		buffer, _, _ = g.Next(buffer[:0])
+		bytes += len(buffer)
+	}
+	b.SetBytes(int64(bytes / b.N))
+}
+
+// BenchmarkPrepared is the way that fills hubs.
+func BenchmarkPrepared(b *testing.B) {
+	g := New(seed, Options{Now: time.Now, Prepared: 4096})
+	var buffer []byte
+	bytes, records := 0, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		var count int
+		buffer, _, count = g.Message(buffer[:0], 1000)
+		bytes += len(buffer)
+		records += count
+	}
+	b.SetBytes(int64(bytes / b.N))
+	b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
+}

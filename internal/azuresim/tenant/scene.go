@@ -1,0 +1,136 @@
+package tenant
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
+)
+
+// stage is where a scene is made: something that happens in the tenant and
+// leaves one record or several that belong together.
+type stage struct {
+	*organization
+	ids   recordid.Space
+	rng   *rand.Rand
+	now   time.Time
+	scene []template
+
+	// For the records that are written next:
+	after    time.Duration // since the start of the scene
+	activity uint64
+}
+
+// record adds a record to the scene.
+func (s *stage) record(category string, members func(w *writer)) {
+	w := &writer{}
+	w.category, w.after, w.activity = category, s.after, s.activity
+	w.object("", func() { members(w) })
+	s.scene = append(s.scene, w.template)
+}
+
+// later lets time pass before the next record.
+func (s *stage) later(d time.Duration) { s.after += d }
+
+// anew begins another operation, with a correlation id of its own.
+func (s *stage) anew() { s.activity++ }
+
+// chance is true one time in n.
+func (s *stage) chance(n int) bool { return s.rng.IntN(n) == 0 }
+
+// between returns a random duration of at least low and less than high.
+func (s *stage) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(s.rng.Int64N(int64(high-low)))
+}
+
+func (s *stage) guid() string { return string(s.ids.AppendOther(nil, s.rng.Uint64())) }
+
+// text returns random letters and digits.
+func (s *stage) text(alphabet string, length int) string {
+	b := make([]byte, length)
+	for i := range b {
+		b[i] = alphabet[s.rng.IntN(len(alphabet))]
+	}
+	return string(b)
+}
+
+const (
+	base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	base36Letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// someone returns a member of the staff, most likely one who is at work now.
+func (s *stage) someone() *user {
+	u := &s.users[s.rng.IntN(len(s.users))]
+	for range 6 {
+		if u.atWork(s.now) {
+			break
+		}
+		u = &s.users[s.rng.IntN(len(s.users))]
+	}
+	return u
+}
+
+// entraEnvelope writes the members at the top of Entra's logs up to
+// "correlationId".
+func (s *stage) entraEnvelope(w *writer, layout, operation, category, resultType, resultSignature, resultDescription, address string) {
+	// Entra delivers its logs some minutes after the fact.
+	w.time("time", layout, 0)
+	w.strs("resourceId", fmt.Sprintf("/tenants/%s/providers/Microsoft.aadiam", s.tenantID),
+		"operationName", operation, "operationVersion", "1.0", "category", category, "tenantId", s.tenantID)
+	if resultType != "" {
+		w.str("resultType", resultType)
+	}
+	w.str("resultSignature", resultSignature)
+	if resultDescription != "" {
+		w.str("resultDescription", resultDescription)
+	}
+	if s.chance(20) { // both forms occur
+		w.str("durationMs", "0")
+	} else {
+		w.num("durationMs", 0)
+	}
+	if address != "" {
+		w.str("callerIpAddress", address)
+	}
+	w.correlation("correlationId")
+}
+
+// play adds one scene of everyday life, or now and then an attack.
+func (s *stage) play() {
+	switch weighted(s.rng, 3400, 1500, 1400, 1400, 60, 800, 480, 60, 15, 25, 300, 120, 90, 30, 20, 10) {
+	case 0:
+		s.nonInteractiveSignIn()
+	case 1:
+		s.interactiveSignIn()
+	case 2:
+		s.servicePrincipalSignIn()
+	case 3:
+		s.managedIdentitySignIn()
+	case 4:
+		s.federatedSignIn()
+	case 5:
+		s.audit()
+	case 6:
+		s.administrative()
+	case 7:
+		s.policyAudit()
+	case 8:
+		s.securityActivity()
+	case 9:
+		s.serviceHealth()
+	case 10:
+		s.graphActivity()
+	case 11:
+		s.storageAccess()
+	case 12:
+		s.keyVaultAudit()
+	case 13:
+		s.functionLog()
+	case 14:
+		s.userRisk(s.someone(), &s.attackers[s.rng.IntN(len(s.attackers))], "unfamiliarFeatures", "medium")
+	case 15:
+		s.attack()
+	}
+}
