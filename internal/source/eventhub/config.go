@@ -22,12 +22,12 @@ type Config struct {
 	ConsumerGroup    string          `yaml:"consumer_group" doc:"Consumer group; give Lazuli one of its own." example:"lazuli"`
 	Start            string          `yaml:"start" doc:"Where to begin where there is no checkpoint yet: earliest, latest, or an RFC 3339 time." example:"2026-01-31T00:00:00Z"`
 	Transport        string          `yaml:"transport" doc:"amqp is TCP port 5671; websockets is port 443 and can pass an HTTP proxy." enum:"amqp|websockets"`
-	Proxy            string          `yaml:"proxy" doc:"HTTP proxy for transport websockets; empty means the environment's HTTPS_PROXY and NO_PROXY." example:"http://proxy.contoso.com:3128"`
+	Proxy            string          `yaml:"proxy" doc:"HTTP proxy for transport websockets; empty means the tenant's, else the environment's HTTPS_PROXY and NO_PROXY." example:"http://proxy.contoso.com:3128"`
 	Prefetch         int             `yaml:"prefetch" doc:"Most messages asked for ahead, per partition (1 to 5000)."`
 	PrefetchBytes    config.Size     `yaml:"prefetch_bytes" doc:"Memory for messages asked for ahead, over all partitions of this source; fewer are asked for when messages are large."`
 	Batch            Batch           `yaml:"batch" doc:"Most that is handed to the pipeline at once; nothing waits for a batch to fill."`
 	Watchdog         config.Duration `yaml:"watchdog" doc:"A partition that stands still this long while the hub grows gets a new link, then a new connection; 0s turns it off."`
-	CAFile           string          `yaml:"ca_file" doc:"PEM file of certificate authorities trusted beside the system's and the tenant's." example:"/etc/lazuli/ca.pem"`
+	CAFile           string          `yaml:"ca_file" doc:"PEM file of certificate authorities trusted beside the system's; empty means the tenant's." example:"/etc/lazuli/ca.pem"`
 	Endpoint         string          `yaml:"endpoint" doc:"Address to connect to instead of the namespace's own, e.g. of a private gateway." example:"10.0.0.5:5671"`
 }
 
@@ -127,6 +127,9 @@ func (c *Config) Validate(r *config.Report) {
 	if c.Endpoint != "" {
 		if _, _, err := net.SplitHostPort(c.Endpoint); err != nil {
 			r.Add("endpoint", fmt.Sprintf("is %q; it must be host:port", c.Endpoint), "write e.g. 10.0.0.5:5671")
+		}
+		if c.Proxy != "" {
+			r.Add("endpoint", "is given together with proxy, which decides itself where to connect", "remove one of the two")
 		}
 	}
 }

@@ -165,6 +165,7 @@ func dialWebSocket(ctx context.Context, address string, trust *tls.Config, proxy
 		return nil, err
 	}
 	if transport, ok := client.Transport.(*http.Transport); ok && endpoint != "" {
+		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, endpoint)
 		}

@@ -1,0 +1,61 @@
+package azure
+
+import (
+	"errors"
+	"regexp"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+)
+
+// SignInProblem says why Entra refused a token and what the operator can do.
+type SignInProblem struct {
+	Code   string // "AADSTS7000222", "" if Entra gave none
+	Reason string
+	Remedy string
+	// Permanent says that only a person can cure it; otherwise it is worth
+	// trying again.
+	Permanent bool
+}
+
+// aadsts finds Entra's error code.
+// https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+var aadsts = regexp.MustCompile(`AADSTS\d{5,7}`)
+
+// ExplainSignIn reports whether err is a failed sign-in, and what it means.
+func ExplainSignIn(err error) (SignInProblem, bool) {
+	var failed *azidentity.AuthenticationFailedError
+	if !errors.As(err, &failed) {
+		return SignInProblem{}, false
+	}
+	p := SignInProblem{Code: aadsts.FindString(err.Error()), Permanent: true}
+	switch p.Code {
+	case "AADSTS7000222":
+		p.Reason = "the client secret has expired"
+		p.Remedy = "make a new client secret for the app registration and put its value in place of the old one"
+	case "AADSTS7000215":
+		p.Reason = "the client secret is wrong"
+		p.Remedy = "use the secret's value, not its id; if it is lost, make a new client secret for the app registration"
+	case "AADSTS700016":
+		p.Reason = "the tenant knows no application with this client_id"
+		p.Remedy = "check client_id, and that the app registration is in this tenant or an administrator has consented to it"
+	case "AADSTS90002", "AADSTS900023":
+		p.Reason = "there is no tenant with this tenant_id in this cloud"
+		p.Remedy = "check tenant_id, and cloud (public, us_gov or china)"
+	case "AADSTS7000112":
+		p.Reason = "the application is disabled in the tenant"
+		p.Remedy = "enable sign-in of the enterprise application in Entra"
+	case "AADSTS53003":
+		p.Reason = "a conditional access policy blocks the application"
+		p.Remedy = "exclude the workload identity from the policy, or run Lazuli where the policy allows it"
+	default:
+		p.Reason = "Entra did not give a token"
+		p.Remedy = "check tenant_id, client_id, client_secret and cloud, and that the sign-in host can be reached"
+		// Without an error of Entra's own it was the way there, or a proxy's
+		// answer, that failed.
+		p.Permanent = p.Code != ""
+	}
+	if p.Code != "" {
+		p.Reason += " (" + p.Code + ")"
+	}
+	return p, true
+}

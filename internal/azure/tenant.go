@@ -1,0 +1,68 @@
+package azure
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/lazuli-logs/lazuli/internal/config"
+)
+
+// Tenant is a configured tenant, ready for use: one credential, whose tokens
+// are cached and shared, and one HTTP client. It may be used concurrently.
+type Tenant struct {
+	Name       string // in the configuration
+	ID         string // Entra tenant id
+	ClientID   string // of the app registration that signs in
+	Cloud      Cloud
+	Credential azcore.TokenCredential
+	HTTP       *http.Client // trusts the tenant's CA file and uses its proxy
+	Proxy      string       // of HTTP; "" means the environment's
+	TLS        *tls.Config  // what HTTP trusts, for protocols other than HTTP; clone before changing it
+}
+
+// NewTenant reads the tenant's CA file and prepares its credential. It does
+// not touch the network.
+func NewTenant(name string, c config.Tenant) (*Tenant, error) {
+	cloud, err := LookupCloud(c.Cloud, c.Endpoints)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %q: %w", name, err)
+	}
+	tlsConfig, err := TLSConfig(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %q: ca_file: %w", name, err)
+	}
+	client, err := HTTPClient(tlsConfig, c.Proxy)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %q: %w", name, err)
+	}
+	t := &Tenant{
+		Name: name, ID: c.TenantID, ClientID: c.Credential.ClientID,
+		Cloud: cloud, HTTP: client, Proxy: c.Proxy, TLS: tlsConfig,
+	}
+	if t.Credential, err = t.newCredential(c.Credential); err != nil {
+		return nil, fmt.Errorf("tenant %q: credential: %w", name, err)
+	}
+	return t, nil
+}
+
+// ClientOptions are the options every HTTP client of the SDK takes.
+func (t *Tenant) ClientOptions() policy.ClientOptions {
+	return policy.ClientOptions{Cloud: t.Cloud.Configuration(), Transport: t.HTTP}
+}
+
+func (t *Tenant) newCredential(c config.Credential) (azcore.TokenCredential, error) {
+	switch c.Type {
+	case "client_secret":
+		return azidentity.NewClientSecretCredential(t.ID, c.ClientID, c.ClientSecret.Reveal(), &azidentity.ClientSecretCredentialOptions{
+			ClientOptions:            t.ClientOptions(),
+			DisableInstanceDiscovery: !t.Cloud.knownAuthority(),
+		})
+	default:
+		return nil, fmt.Errorf("type %q is not supported; write client_secret", c.Type)
+	}
+}
