@@ -1,0 +1,452 @@
+package normalize
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+)
+
+// compiler makes a program of rows.
+type compiler struct {
+	p program
+	// slotOf tells paths that were seen before.
+	slotOf map[string]int32
+}
+
+func compileRows(rows []rowSpec) (*program, error) {
+	c := &compiler{slotOf: map[string]int32{}}
+	c.p.paths = &pathNode{}
+	c.p.root = &outNode{}
+	for i := range rows {
+		if err := c.row(&rows[i]); err != nil {
+			return nil, &MappingError{File: rows[i].file, Line: rows[i].line, Rule: fmt.Sprintf("field %s: %v", rows[i].to, err)}
+		}
+	}
+	sortMembers(c.p.root)
+	return &c.p, nil
+}
+
+// sortMembers puts members in the order of their names: the order of a document
+// does not depend on how its tables are split into files.
+func sortMembers(n *outNode) {
+	sort.SliceStable(n.children, func(i, j int) bool { return string(n.children[i].key) < string(n.children[j].key) })
+	for _, child := range n.children {
+		sortMembers(child)
+	}
+}
+
+func (c *compiler) row(spec *rowSpec) error {
+	r, err := c.rule(spec)
+	if err != nil {
+		return err
+	}
+	name, list := strings.CutSuffix(spec.to, "[]")
+	node := c.p.root
+	if name != "." || r.tree == nil {
+		for part := range strings.SplitSeq(name, ".") {
+			if part == "" {
+				return fmt.Errorf("the target holds an empty name; write a.b.c")
+			}
+			if len(node.rules) > 0 {
+				return fmt.Errorf("%s is a value in another field and cannot be an object here", node.key)
+			}
+			node = node.child(part)
+		}
+	}
+	switch {
+	case r.tree != nil && list:
+		return fmt.Errorf("a tree cannot be put into a list")
+	case r.tree != nil && len(node.rules) > 0:
+		return fmt.Errorf("it is a value in another field and cannot be a tree here")
+	case r.tree != nil:
+		node.trees = append(node.trees, r)
+		return nil
+	case len(node.children)+len(node.trees) > 0:
+		return fmt.Errorf("it is an object in another field and cannot be a value here")
+	case len(node.rules) > 0 && node.list != list:
+		return fmt.Errorf("it is a list in one field and a single value in another; write the target with [] in both or in none")
+	}
+	node.list = list
+	node.rules = append(node.rules, r)
+	return nil
+}
+
+func (n *outNode) child(name string) *outNode {
+	key := append(appendString(nil, name), ':')
+	for _, c := range n.children {
+		if string(c.key) == string(key) {
+			return c
+		}
+	}
+	c := &outNode{key: key}
+	n.children = append(n.children, c)
+	return c
+}
+
+func (c *compiler) rule(spec *rowSpec) (*rule, error) {
+	r := &rule{}
+	for _, s := range spec.conds {
+		src, err := c.source(s.path)
+		if err != nil {
+			return nil, err
+		}
+		cd := cond{source: src, any: s.any, negate: s.negate}
+		for _, v := range s.values {
+			cd.values.add(strings.ToLower(v), 0)
+		}
+		r.conds = append(r.conds, cd)
+	}
+	if spec.value != nil {
+		if len(spec.as) > 0 || spec.cases != nil || spec.only != "" {
+			return nil, fmt.Errorf("value is a constant: as, map and only do not go with it")
+		}
+		literals, err := literalsOf(*spec.value, strings.HasSuffix(spec.to, "[]"))
+		r.literals = literals
+		return r, err
+	}
+	for _, path := range spec.from {
+		src, err := c.source(path)
+		if err != nil {
+			return nil, err
+		}
+		r.sources = append(r.sources, src)
+	}
+	if spec.format != "" {
+		if err := c.format(r, spec.format); err != nil {
+			return nil, err
+		}
+	}
+	if spec.only != "" {
+		set, ok := kindSets[spec.only]
+		if !ok {
+			return nil, fmt.Errorf("only: %q is no kind; the kinds are %s", spec.only, known(kindSets))
+		}
+		r.only = set
+	}
+	if err := c.transforms(r, spec); err != nil {
+		return nil, err
+	}
+	if spec.cases != nil {
+		if r.tree != nil {
+			return nil, fmt.Errorf("map does not go with a tree")
+		}
+		cases, err := casesOf(*spec.cases, strings.HasSuffix(spec.to, "[]"))
+		if err != nil {
+			return nil, err
+		}
+		r.cases = cases
+	}
+	return r, nil
+}
+
+func (c *compiler) transforms(r *rule, spec *rowSpec) error {
+	for _, as := range spec.as {
+		name, argument, _ := strings.Cut(as, " ")
+		if r.finish != nil || r.tree != nil {
+			return fmt.Errorf("as: %q must stand last, %q follows it", spec.as[len(r.steps)], as)
+		}
+		if name == "tree" {
+			if len(r.steps) > 0 || r.format != nil {
+				return fmt.Errorf("as: tree goes alone")
+			}
+			for _, src := range r.sources {
+				if src.special != notSpecial {
+					return fmt.Errorf("as: tree needs a path of the record")
+				}
+			}
+			tree, err := compileTree(spec.tree)
+			if err != nil {
+				return err
+			}
+			r.tree = tree
+			continue
+		}
+		if f, ok := finishers[name]; ok {
+			if f.argument != (argument != "") {
+				return fmt.Errorf("as: %q is written %q", as, f.usage)
+			}
+			r.finish, r.argument = f.run, argument
+			continue
+		}
+		s, ok := steps[name]
+		if !ok {
+			return fmt.Errorf("as: unknown transform %q; the known ones are tree, %s, %s", name, known(steps), known(finishers))
+		}
+		if s.argument != (argument != "") || s.arguments != nil && !slices.Contains(s.arguments, argument) {
+			return fmt.Errorf("as: %q is written %q", as, s.usage)
+		}
+		r.steps = append(r.steps, step{run: s.run, argument: argument})
+	}
+	return nil
+}
+
+// source notes a path in the trie and returns where its value will be.
+func (c *compiler) source(path string) (source, error) {
+	if strings.HasPrefix(path, "$") {
+		sp, ok := specials[path]
+		if !ok {
+			return source{}, fmt.Errorf("unknown source %q; the known ones are %s", path, known(specials))
+		}
+		return source{special: sp}, nil
+	}
+	segments, err := parsePath(path)
+	if err != nil {
+		return source{}, err
+	}
+	// The trie leads through members; what follows the first bracket is walked.
+	keys := len(segments)
+	for i, s := range segments {
+		if s.index != noIndex {
+			keys = i + 1
+			break
+		}
+	}
+	if keys == 0 {
+		return source{slot: wholeRecord}, nil
+	}
+	id := ""
+	node := c.p.paths
+	for i, s := range segments[:keys] {
+		id += fmt.Sprintf("%q.", s.name)
+		at := node.names.find([]byte(s.name))
+		if at < 0 {
+			at = int32(len(node.members))
+			node.members = append(node.members, pathMember{slot: -1})
+			node.names.add(s.name, at)
+		}
+		m := &node.members[at]
+		if i < keys-1 {
+			if m.sub == nil {
+				m.sub = &pathNode{}
+			}
+			node = m.sub
+			continue
+		}
+		if m.slot < 0 {
+			m.slot = int32(c.p.slots)
+			c.p.slots++
+			c.slotOf[id] = m.slot
+		}
+	}
+	src := source{slot: c.slotOf[id]}
+	if last := segments[keys-1]; last.index != noIndex {
+		src.path = append(src.path, segment{index: last.index})
+		src.path = append(src.path, segments[keys:]...)
+	}
+	return src, nil
+}
+
+// format compiles "{a.b} ({c})".
+func (c *compiler) format(r *rule, s string) error {
+	for s != "" {
+		text, rest, found := strings.Cut(s, "{")
+		if text != "" {
+			r.format = append(r.format, formatPart{text: text, isText: true})
+		}
+		if !found {
+			break
+		}
+		path, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return fmt.Errorf("format: the brace is not closed")
+		}
+		src, err := c.source(path)
+		if err != nil {
+			return err
+		}
+		r.format = append(r.format, formatPart{source: src})
+		s = after
+	}
+	return nil
+}
+
+func compileTree(spec treeSpec) (*treeRule, error) {
+	root := &treeRule{}
+	if spec.names != "" {
+		n, ok := namings[spec.names]
+		if !ok {
+			return nil, fmt.Errorf("names: unknown naming %q; the known ones are %s", spec.names, known(namings))
+		}
+		root.naming = n
+	}
+	// Shorter paths first, so that a naming reaches what lies below it.
+	for _, path := range sortedPaths(spec.namesBelow) {
+		n, ok := namings[spec.namesBelow[path]]
+		if !ok {
+			return nil, fmt.Errorf("names_below: unknown naming %q; the known ones are %s", spec.namesBelow[path], known(namings))
+		}
+		m, err := root.at(path)
+		if err != nil {
+			return nil, err
+		}
+		m.below(root.namingAt(path)).naming = n
+	}
+	for _, path := range sortedPaths(spec.shape) {
+		s, ok := shapes[spec.shape[path]]
+		if !ok {
+			return nil, fmt.Errorf("shape: unknown shape %q; the known ones are %s", spec.shape[path], known(shapes))
+		}
+		m, err := root.at(path)
+		if err != nil {
+			return nil, err
+		}
+		m.below(root.namingAt(path)).shape = s
+	}
+	for _, path := range sortedPaths(spec.rename) {
+		m, err := root.at(path)
+		if err != nil {
+			return nil, err
+		}
+		m.key = append(appendString(nil, spec.rename[path]), ':')
+	}
+	for _, path := range spec.omit {
+		m, err := root.at(path)
+		if err != nil {
+			return nil, err
+		}
+		m.omit = true
+	}
+	return root, nil
+}
+
+// at returns the member a path leads to, making what is missing on the way.
+func (t *treeRule) at(path string) (*treeMember, error) {
+	segments, err := parsePath(path)
+	if err != nil || len(segments) == 0 {
+		return nil, fmt.Errorf("path %q: a tree's paths name members below it (%v)", path, err)
+	}
+	for i, s := range segments {
+		if s.index != noIndex {
+			return nil, fmt.Errorf("path %q: a tree's paths lead through lists without brackets", path)
+		}
+		m := t.member(s.name)
+		if i == len(segments)-1 {
+			return m, nil
+		}
+		t = m.below(t.naming)
+	}
+	panic("unreachable: the loop returns at the last segment")
+}
+
+func (t *treeRule) member(name string) *treeMember {
+	i := t.names.find([]byte(name))
+	if i < 0 {
+		i = int32(len(t.members))
+		t.names.add(name, i)
+		t.members = append(t.members, treeMember{})
+	}
+	return &t.members[i]
+}
+
+func (m *treeMember) below(n naming) *treeRule {
+	if m.rule == nil {
+		m.rule = &treeRule{naming: n}
+	}
+	return m.rule
+}
+
+// namingAt returns the naming that holds for the object around a path.
+func (t *treeRule) namingAt(path string) naming {
+	segments, _ := parsePath(path)
+	for _, s := range segments {
+		i := t.names.find([]byte(s.name))
+		if i < 0 || t.members[i].rule == nil {
+			break
+		}
+		t = t.members[i].rule
+	}
+	return t.naming
+}
+
+func sortedPaths(m map[string]string) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return strings.Compare(a, b)
+	})
+}
+
+// literalsOf returns the JSON of a constant: one value, or for a list its elements.
+func literalsOf(v yamlValue, list bool) ([][]byte, error) {
+	if !list {
+		b, err := literal(v)
+		return [][]byte{b}, err
+	}
+	if v.kind != yamlList {
+		v = yamlValue{kind: yamlList, items: []yamlValue{v}}
+	}
+	var out [][]byte
+	for _, item := range v.items {
+		b, err := literal(item)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+func literal(v yamlValue) ([]byte, error) {
+	switch v.kind {
+	case yamlString:
+		return appendString(nil, v.text), nil
+	case yamlNumber:
+		var x jsonscan.Index
+		if n, err := x.Scan([]byte(v.text)); err != nil || n != len(v.text) {
+			return nil, fmt.Errorf("%s is not a number of JSON", v.text)
+		}
+		return []byte(v.text), nil
+	case yamlBool:
+		return []byte(v.text), nil
+	case yamlList:
+		out := []byte{'['}
+		for i, item := range v.items {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			b, err := literal(item)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, b...)
+		}
+		return append(out, ']'), nil
+	}
+	return nil, fmt.Errorf("a constant must be a text, a number, true, false or a list of them, is %s", v.kind)
+}
+
+func casesOf(v yamlValue, list bool) (*caseTable, error) {
+	if v.kind != yamlMap {
+		return nil, fmt.Errorf("map must be a map of old to new values, is %s", v.kind)
+	}
+	t := &caseTable{other: -1}
+	for _, m := range v.members {
+		literals, err := literalsOf(m.value, list)
+		if err != nil {
+			return nil, err
+		}
+		if m.key == "*" {
+			t.other = len(t.literals)
+		} else {
+			t.names.add(strings.ToLower(m.key), int32(len(t.literals)))
+		}
+		t.literals = append(t.literals, literals)
+	}
+	return t, nil
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	dst = jsonscan.AppendEscaped(dst, []byte(s))
+	return append(dst, '"')
+}
+
+// known lists names for an error.
+func known[V any](m map[string]V) string {
+	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+}

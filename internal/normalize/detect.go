@@ -1,0 +1,321 @@
+package normalize
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+)
+
+// UnknownLogType is the log type of a record that nothing recognizes.
+const UnknownLogType = "unknown"
+
+// logType is a kind of record: what identifies it, and where it keeps its time
+// and its own id. One detection serves all schemas.
+type logType struct {
+	name   string
+	number int
+	id     [][]segment
+	times  []string // members of its own, before timeMembers
+	expand []string
+	has    []string
+	where  []whereCond
+}
+
+type whereCond struct {
+	member string
+	values []string
+}
+
+// timeMembers are the names under which Azure's records carry their time, in
+// the order in which they are believed.
+var timeMembers = []string{
+	"time",                         // diagnostic settings
+	"timestamp",                    // Application Gateway v1
+	"timeStamp",                    // Application Gateway v2
+	"eventTimestamp",               // activity log by REST, Service Bus
+	"EventTimeString",              // Event Hubs
+	"TimeGenerated",                // Log Analytics, Defender for Cloud
+	"StartTimeUtc",                 // Defender for Cloud alerts
+	"createdDateTime",              // Microsoft Graph: sign-ins, alerts
+	"activityDateTime",             // Microsoft Graph: directory audits, provisioning
+	"detectedDateTime",             // Microsoft Graph: risk detections
+	"riskLastUpdatedDateTime",      // Microsoft Graph: risky users
+	"CreatedDateTime", "Timestamp", // Log Analytics without TimeGenerated; Defender advanced hunting
+}
+
+// detector finds the log type, time and id of records.
+type detector struct {
+	types      []*logType // in the order of their definition; the first is the unknown one
+	byCategory nameTable  // category in lower case → index into types
+	byMembers  []*logType // those that have no category
+	members    nameTable  // top-level members that detection reads → role
+}
+
+// Roles of top-level members.
+const (
+	roleCategory = -2 // anything from 0 on is the rank in timeMembers
+)
+
+func newDetector() *detector {
+	d := &detector{}
+	d.types = []*logType{{name: UnknownLogType, expand: []string{"properties"}}}
+	d.members.add("category", roleCategory)
+	d.members.add("Category", roleCategory)
+	for rank, name := range timeMembers {
+		d.members.add(name, int32(rank))
+	}
+	return d
+}
+
+// define adds a log type, or replaces the one of the same name.
+func (d *detector) define(file string, spec logTypeSpec) error {
+	fail := func(rule string) error { return &MappingError{File: file, Line: spec.line, Rule: rule} }
+	t := &logType{name: spec.name, number: len(d.types), times: spec.time, expand: spec.expand, has: spec.has}
+	if t.expand == nil {
+		t.expand = d.types[0].expand
+	}
+	for _, path := range spec.id {
+		segments, err := parsePath(path)
+		if err != nil {
+			return fail("id: " + err.Error())
+		}
+		for _, s := range segments {
+			if s.index != noIndex {
+				return fail("id: path " + strconv.Quote(path) + " must not hold brackets")
+			}
+		}
+		t.id = append(t.id, segments)
+	}
+	for _, member := range sortedPaths(firsts(spec.where)) {
+		t.where = append(t.where, whereCond{member, spec.where[member]})
+	}
+	if i := d.numberOf(spec.name); i >= 0 {
+		t.number = i
+		d.types[i] = t
+		d.byMembers = deleteNumber(d.byMembers, i)
+	} else {
+		d.types = append(d.types, t)
+	}
+	for _, c := range spec.category {
+		d.byCategory.add(strings.ToLower(c), int32(t.number))
+	}
+	if len(t.has)+len(t.where) > 0 {
+		d.byMembers = append(d.byMembers, t)
+	}
+	return nil
+}
+
+func firsts(m map[string][]string) map[string]string {
+	out := map[string]string{}
+	for k := range m {
+		out[k] = k
+	}
+	return out
+}
+
+func deleteNumber(types []*logType, number int) []*logType {
+	var out []*logType
+	for _, t := range types {
+		if t.number != number {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (d *detector) numberOf(name string) int {
+	for i, t := range d.types {
+		if t.name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// detect sets what w knows of the record: its log type, time and id, and puts
+// the JSON that some log types carry in strings in the place of the string.
+func (w *Worker) detect() {
+	d := w.m.detector
+	w.logType = d.types[0]
+	w.timeText, w.timeAssumed = nil, false
+	w.time = w.in.Enqueued
+	category := -1
+	times := w.times[:0]
+	if w.x.Nodes[w.node].Kind == jsonscan.Object {
+		nodes := w.x.Nodes
+		end := int(nodes[w.node].Next)
+		for c := w.node + 1; c < end; c = int(nodes[c].Next) {
+			role := d.members.find(w.key(c))
+			switch {
+			case role == -1:
+			case role == roleCategory:
+				if category < 0 && nodes[c].Kind == jsonscan.String {
+					category = c
+				}
+			default:
+				times = append(times, rankedNode{int(role), c})
+			}
+		}
+		w.times = times
+		w.logType = d.types[w.classify(category)]
+	}
+	found := false
+	for _, name := range w.logType.times {
+		if n := w.find(w.node, name); n >= 0 && w.readTime(n) {
+			found = true
+			break
+		}
+	}
+	for !found && len(times) > 0 {
+		best := 0
+		for i := range times {
+			if times[i].rank < times[best].rank {
+				best = i
+			}
+		}
+		if found = w.readTime(times[best].node); !found {
+			times[best] = times[len(times)-1]
+			times = times[:len(times)-1]
+		}
+	}
+	w.timeAssumed = !found
+	for _, name := range w.logType.expand {
+		if n := w.find(w.node, name); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
+			w.expandMember(n)
+		}
+	}
+	w.id = w.identify()
+}
+
+type rankedNode struct{ rank, node int }
+
+// classify returns the number of the record's log type.
+func (w *Worker) classify(category int) int {
+	d := w.m.detector
+	if category >= 0 {
+		if text, ok := w.textOf(0, category); ok {
+			w.lower = appendLower(w.lower[:0], text)
+			if i := d.byCategory.find(w.lower); i >= 0 {
+				return int(i)
+			}
+		}
+	}
+	for _, t := range d.byMembers {
+		if w.isType(t) {
+			return t.number
+		}
+	}
+	return 0
+}
+
+func (w *Worker) isType(t *logType) bool {
+	for _, name := range t.has {
+		if w.find(w.node, name) < 0 {
+			return false
+		}
+	}
+	for _, c := range t.where {
+		n := w.find(w.node, c.member)
+		if n < 0 || w.x.Nodes[n].Kind != jsonscan.String {
+			return false
+		}
+		text, _ := w.textOf(0, n)
+		if !containsFold(c.values, text) {
+			return false
+		}
+	}
+	return true
+}
+
+func containsFold(values []string, text []byte) bool {
+	for _, v := range values {
+		if len(v) == len(text) && strings.EqualFold(v, string(text)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *Worker) readTime(n int) bool {
+	node := &w.x.Nodes[n]
+	if node.Kind != jsonscan.String && node.Kind != jsonscan.Number {
+		return false
+	}
+	text, _ := w.textOf(0, n)
+	t, canonical, ok := parseTime(text)
+	if !ok {
+		return false
+	}
+	w.time = t
+	if canonical {
+		w.timeText = text
+	}
+	return true
+}
+
+// expandMember puts the object in string n in the string's place, in a copy of
+// the record that the document is then made of. A string that holds no object
+// stays as it is.
+func (w *Worker) expandMember(n int) {
+	text, _ := w.textOf(0, n)
+	if len(text) < 2 || text[0] != '{' {
+		return
+	}
+	if used, err := w.inner.Scan(text); err != nil || used != len(text) {
+		return
+	}
+	record, member := w.x.Nodes[w.node], w.x.Nodes[n]
+	src := w.x.Src
+	spliced := make([]byte, 0, len(src)+len(text)) // records of this form are rare: only they pay
+	spliced = append(spliced, src[record.Start:member.Start]...)
+	spliced = append(spliced, text...)
+	spliced = append(spliced, src[member.End:record.End]...)
+	if _, err := w.expanded.Scan(spliced); err != nil {
+		// Nested too deep together: the string stays a string.
+		return
+	}
+	w.x, w.node = &w.expanded, 0
+}
+
+// identify returns the record's id: its own if its log type has one, else its
+// position, else a hash of its bytes.
+func (w *Worker) identify() event.ID {
+	for _, path := range w.logType.id {
+		n := w.node
+		for _, s := range path {
+			if n = w.find(n, s.name); n < 0 {
+				break
+			}
+		}
+		if n < 0 || w.x.Nodes[n].Kind != jsonscan.String {
+			continue
+		}
+		if text, ok := w.textOf(0, n); ok && isIdentity(text) {
+			return event.ID(text)
+		}
+	}
+	w.lower = w.lower[:0]
+	if o := w.in.Origin; o != nil && o.Namespace != "" {
+		w.lower = append(append(w.lower, o.Namespace...), '/')
+		w.lower = append(strconv.AppendInt(w.lower, w.in.Position, 10), '/')
+		w.lower = strconv.AppendInt(w.lower, int64(w.in.Number), 10)
+		return event.ID(w.lower)
+	}
+	sum := sha256.Sum256(w.raw)
+	w.lower = hex.AppendEncode(w.lower, sum[:16])
+	return event.ID(w.lower)
+}
+
+// isIdentity refuses what services write where they have no id.
+func isIdentity(text []byte) bool {
+	for _, c := range text {
+		if c != '0' && c != '-' {
+			return len(text) >= 8
+		}
+	}
+	return false
+}

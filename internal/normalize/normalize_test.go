@@ -1,0 +1,159 @@
+package normalize
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+)
+
+var update = flag.Bool("update", false, "write what the golden cases give as what they want")
+
+func compile(t testing.TB, schema Schema, opts Options) *Mapper {
+	t.Helper()
+	m, err := Compile(schema, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// append1 normalizes one record and checks what holds for every event.
+func append1(t testing.TB, w *Worker, in Input, record string) (string, Result) {
+	t.Helper()
+	var x jsonscan.Index
+	if _, err := x.Scan([]byte(record)); err != nil {
+		t.Fatalf("scan %s: %v", record, err)
+	}
+	in.Index, in.Raw = &x, []byte(record)
+	out, r := w.Append([]byte("before"), in)
+	if !bytes.HasPrefix(out, []byte("before")) {
+		t.Fatalf("Append changed what stood in dst: %.40s", out)
+	}
+	out = out[len("before"):]
+	checkEvent(t, out, r)
+	return string(out), r
+}
+
+func checkEvent(t testing.TB, out []byte, r Result) {
+	t.Helper()
+	switch {
+	case !json.Valid(out):
+		t.Fatalf("not valid JSON: %s", out)
+	case bytes.IndexByte(out, '\n') >= 0:
+		t.Fatalf("more than one line: %q", out)
+	case out[0] != '{':
+		t.Fatalf("not an object: %s", out)
+	case r.ID == "":
+		t.Fatalf("no ID for %s", out)
+	case r.LogType == "":
+		t.Fatalf("no log type for %s", out)
+	}
+	checkNames(t, out)
+}
+
+// checkNames fails if an object has two members of one name, or one without a
+// name: destinations refuse both.
+func checkNames(t testing.TB, doc []byte) {
+	t.Helper()
+	var x jsonscan.Index
+	if _, err := x.Scan(doc); err != nil {
+		t.Fatalf("scan %s: %v", doc, err)
+	}
+	for n := range x.Nodes {
+		if x.Nodes[n].Kind != jsonscan.Object {
+			continue
+		}
+		seen := map[string]bool{}
+		for c := range x.Children(n) {
+			name := string(jsonscan.AppendUnescaped(nil, x.Key(c)))
+			if name == "" || seen[name] {
+				t.Fatalf("member name %q stands twice or is empty in %s", name, x.Value(n))
+			}
+			seen[name] = true
+		}
+	}
+}
+
+// TestGolden holds the ECS document of each testdata/<case>/input.json against
+// want.json. After a change that is meant, run
+//
+//	go test ./internal/normalize -run Golden -update
+//
+// and read the difference.
+func TestGolden(t *testing.T) {
+	inputs, err := filepath.Glob("testdata/*/input.json")
+	if err != nil || len(inputs) == 0 {
+		t.Fatalf("found %d cases: %v", len(inputs), err)
+	}
+	w := compile(t, ECS, DefaultOptions()).Worker()
+	for _, input := range inputs {
+		dir := filepath.Dir(input)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			record, err := os.ReadFile(input)
+			if err != nil {
+				t.Fatal(err)
+			}
+			record = bytes.TrimSpace(record)
+			in := Input{
+				Origin:   &event.Origin{Namespace: "ns.servicebus.windows.net/insights/3"},
+				Position: 42, Number: 7,
+				Enqueued: time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC),
+			}
+			out, r := append1(t, w, in, string(record))
+			checkOriginal(t, out, record)
+			var got bytes.Buffer
+			if err := json.Indent(&got, removeOriginal(t, out), "", "  "); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&got, "\n// id %s\n// time %s\n// log type %s\n", r.ID, r.Time.Format(time.RFC3339Nano), r.LogType)
+			name := filepath.Join(dir, "want.json")
+			if *update {
+				if err := os.WriteFile(name, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("differs from %s (-want +got; -update accepts it):\n%s", name, diff)
+			}
+		})
+	}
+}
+
+func checkOriginal(t *testing.T, doc string, record []byte) {
+	t.Helper()
+	var d struct {
+		Event struct{ Original string }
+	}
+	if err := json.Unmarshal([]byte(doc), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Event.Original != string(record) {
+		t.Errorf("event.original is not the record:\n got %q\nwant %q", d.Event.Original, record)
+	}
+}
+
+// removeOriginal cuts event.original out of a document: it only repeats the input.
+func removeOriginal(t *testing.T, doc string) []byte {
+	t.Helper()
+	var x jsonscan.Index
+	if _, err := x.Scan([]byte(doc)); err != nil {
+		t.Fatal(err)
+	}
+	n := x.Nodes[x.Member(x.Member(0, "event"), "original")]
+	out := append([]byte(nil), doc[:n.KeyStart-1]...)
+	return append(out, bytes.TrimPrefix([]byte(doc[n.End:]), []byte(","))...)
+}

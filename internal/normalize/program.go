@@ -1,0 +1,161 @@
+package normalize
+
+import "github.com/lazuli-logs/lazuli/internal/jsonscan"
+
+// program is a compiled mapping table: where the values it needs lie in a
+// record, and how the document is put together from them. It is immutable.
+type program struct {
+	paths *pathNode
+	slots int // how many values the paths lead to
+	root  *outNode
+}
+
+// pathNode is a node of the trie of source paths: the members looked for in one
+// object.
+type pathNode struct {
+	names   nameTable // → index into members
+	members []pathMember
+}
+
+type pathMember struct {
+	slot int32     // where the member's value is noted, or -1
+	sub  *pathNode // what is looked for inside it, or nil
+}
+
+// outNode is one member of the document. An object has children, trees or both;
+// a value has rules: alternatives tried in order, or all of them for a list.
+type outNode struct {
+	key      []byte // `"name":`
+	children []*outNode
+	trees    []*rule
+	rules    []*rule
+	list     bool
+}
+
+// rule is one compiled row of a table.
+type rule struct {
+	conds    []cond
+	sources  []source // empty for a constant
+	literals [][]byte // the constant: one JSON value, or the elements for a list
+	format   []formatPart
+	only     kindSet
+	steps    []step
+	cases    *caseTable
+	finish   finisher // nil: pass the value on as it is
+	argument string   // of finish
+	tree     *treeRule
+}
+
+type formatPart struct {
+	text   string
+	source source
+	isText bool
+}
+
+// source is where a value comes from: a slot and what is to be walked from
+// there, or something that does not stand in the record.
+type source struct {
+	special special
+	slot    int32 // wholeRecord for "."
+	path    []segment
+}
+
+const wholeRecord = -1
+
+type special uint8
+
+const (
+	notSpecial special = iota
+	eventTime
+	eventID
+	logTypeName
+	originalBytes
+	repairNames
+	timeAssumed
+	originSource
+	originTenant
+	originTenantID
+)
+
+var specials = map[string]special{
+	"$time":         eventTime,
+	"$id":           eventID,
+	"$log_type":     logTypeName,
+	"$original":     originalBytes,
+	"$repairs":      repairNames,
+	"$time_assumed": timeAssumed,
+	"$source":       originSource,
+	"$tenant":       originTenant,
+	"$tenant_id":    originTenantID,
+}
+
+// cond holds if the source has a value (one of values, unless any is set), or
+// with negate if it has not.
+type cond struct {
+	source source
+	any    bool
+	values nameTable
+	negate bool
+}
+
+// caseTable replaces a text, compared without case, by JSON values.
+type caseTable struct {
+	names    nameTable
+	literals [][][]byte
+	other    int // index of the literals for any other text, or -1
+}
+
+// kindSet is a set of JSON kinds, one bit each.
+type kindSet uint8
+
+func (s kindSet) has(k jsonscan.Kind) bool { return s == 0 || s&(1<<k) != 0 }
+
+var kindSets = map[string]kindSet{
+	"text":   1 << jsonscan.String,
+	"number": 1 << jsonscan.Number,
+	"bool":   1<<jsonscan.True | 1<<jsonscan.False,
+	"object": 1 << jsonscan.Object,
+	"list":   1 << jsonscan.Array,
+}
+
+// treeRule says how the members of an object are named and formed when it is
+// passed on as a whole. An array passes it on to its elements.
+type treeRule struct {
+	naming  naming
+	shape   shape
+	names   nameTable // → index into members: those that differ
+	members []treeMember
+}
+
+type treeMember struct {
+	omit bool
+	key  []byte // `"new_name":`, or nil to name it as the rule says
+	rule *treeRule
+}
+
+type naming uint8
+
+const (
+	keepNames naming = iota
+	snakeCase
+	dotsToUnderscores
+)
+
+var namings = map[string]naming{"keep": keepNames, "snake_case": snakeCase, "dots_to_underscores": dotsToUnderscores}
+
+type shape uint8
+
+const (
+	asItIs shape = iota
+	byIndex
+	byKey
+)
+
+var shapes = map[string]shape{"by_index": byIndex, "by_key": byKey}
+
+// plainTrees are the rules for what no rule names.
+var plainTrees = [...]*treeRule{
+	keepNames:         {naming: keepNames},
+	snakeCase:         {naming: snakeCase},
+	dotsToUnderscores: {naming: dotsToUnderscores},
+}

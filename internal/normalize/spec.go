@@ -1,0 +1,333 @@
+package normalize
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// spec.go reads mapping files into specifications; compile.go makes programs of
+// them. README.md describes the language for those who write tables.
+
+type fileSpec struct {
+	name     string // as errors show it, e.g. "ecs/entra_signin.yaml"
+	define   []logTypeSpec
+	logTypes []string
+	include  []string
+	remove   []string
+	rows     []rowSpec
+}
+
+type logTypeSpec struct {
+	line     int
+	name     string
+	category []string            // one of these, compared without case
+	has      []string            // top-level members that must all be there
+	where    map[string][]string // top-level members and the values they may have
+	id       []string            // paths of the native id, first found wins
+	time     []string            // top-level members, tried before the usual ones
+	expand   []string            // top-level members that may hold JSON in a string
+}
+
+type rowSpec struct {
+	file   string
+	line   int
+	to     string
+	from   []string
+	value  *yamlValue
+	format string // "{path} ({path})"
+	as     []string
+	cases  *yamlValue
+	only   string
+	conds  []condSpec
+	tree   treeSpec
+}
+
+type condSpec struct {
+	path   string
+	any    bool // present is enough
+	values []string
+	negate bool
+}
+
+type treeSpec struct {
+	names      string
+	namesBelow map[string]string
+	omit       []string
+	rename     map[string]string
+	shape      map[string]string
+}
+
+// reader collects the position for its errors.
+type specReader struct{ file string }
+
+func (r specReader) fail(line int, format string, a ...any) error {
+	return &MappingError{File: r.file, Line: line, Rule: fmt.Sprintf(format, a...)}
+}
+
+func readFile(name string, data []byte) (*fileSpec, error) {
+	root, err := readYAML(name, data)
+	if err != nil {
+		return nil, err
+	}
+	r := specReader{name}
+	f := &fileSpec{name: name}
+	err = r.members(root, "a mapping file", func(m yamlMember) (err error) {
+		switch m.key {
+		case "define":
+			return r.items(m, func(v yamlValue) error {
+				d, err := r.logType(v)
+				f.define = append(f.define, d)
+				return err
+			})
+		case "log_types":
+			f.logTypes, err = r.texts(m)
+		case "include":
+			f.include, err = r.texts(m)
+		case "remove":
+			f.remove, err = r.texts(m)
+		case "fields":
+			return r.items(m, func(v yamlValue) error {
+				row, err := r.row(v)
+				f.rows = append(f.rows, row)
+				return err
+			})
+		default:
+			err = r.unknown(m, "define, log_types, include, remove, fields")
+		}
+		return err
+	})
+	return f, err
+}
+
+func (r specReader) logType(v yamlValue) (d logTypeSpec, err error) {
+	d.line = v.line
+	err = r.members(v, "a log type", func(m yamlMember) (err error) {
+		switch m.key {
+		case "name":
+			d.name, err = r.text(m)
+		case "category":
+			d.category, err = r.texts(m)
+		case "has":
+			d.has, err = r.texts(m)
+		case "where":
+			d.where = map[string][]string{}
+			return r.members(m.value, "where", func(w yamlMember) (err error) {
+				d.where[w.key], err = r.texts(w)
+				return err
+			})
+		case "id":
+			d.id, err = r.texts(m)
+		case "time":
+			d.time, err = r.texts(m)
+		case "expand":
+			d.expand, err = r.texts(m)
+		default:
+			err = r.unknown(m, "name, category, has, where, id, time, expand")
+		}
+		return err
+	})
+	if err == nil && d.name == "" {
+		err = r.fail(v.line, "a log type needs a name")
+	}
+	if err == nil && len(d.category)+len(d.has)+len(d.where) == 0 {
+		err = r.fail(v.line, "log type %q would match nothing; give it category, has or where", d.name)
+	}
+	return d, err
+}
+
+func (r specReader) row(v yamlValue) (row rowSpec, err error) {
+	row.file, row.line = r.file, v.line
+	sources := 0
+	err = r.members(v, "a field", func(m yamlMember) (err error) {
+		switch m.key {
+		case "to":
+			row.to, err = r.text(m)
+		case "from":
+			sources++
+			row.from, err = r.texts(m)
+		case "value":
+			sources++
+			row.value = &m.value
+		case "format":
+			sources++
+			row.format, err = r.text(m)
+		case "as":
+			row.as, err = r.texts(m)
+		case "map":
+			row.cases = &m.value
+		case "only":
+			row.only, err = r.text(m)
+		case "when", "unless":
+			return r.members(m.value, m.key, func(c yamlMember) error {
+				cond := condSpec{path: c.key, negate: m.key == "unless"}
+				if c.value.kind == yamlString && c.value.text == "*" {
+					cond.any = true
+				} else if cond.values, err = r.texts(c); err != nil {
+					return err
+				}
+				row.conds = append(row.conds, cond)
+				return nil
+			})
+		case "names":
+			row.tree.names, err = r.text(m)
+		case "names_below":
+			row.tree.namesBelow, err = r.textMap(m)
+		case "omit":
+			row.tree.omit, err = r.texts(m)
+		case "rename":
+			row.tree.rename, err = r.textMap(m)
+		case "shape":
+			row.tree.shape, err = r.textMap(m)
+		default:
+			err = r.unknown(m, "to, from, value, format, as, map, only, when, unless, names, names_below, omit, rename, shape")
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+	case row.to == "":
+		err = r.fail(v.line, "a field needs to: the name of the target field")
+	case sources != 1:
+		err = r.fail(v.line, "field %s needs exactly one of from, value and format, has %d", row.to, sources)
+	}
+	isTree := slices.Contains(row.as, "tree")
+	t := row.tree
+	if err == nil && !isTree && (t.names != "" || t.namesBelow != nil || t.omit != nil || t.rename != nil || t.shape != nil) {
+		err = r.fail(v.line, "field %s: names, names_below, omit, rename and shape go with as: tree", row.to)
+	}
+	return row, err
+}
+
+func (r specReader) members(v yamlValue, what string, each func(yamlMember) error) error {
+	if v.kind == yamlNull {
+		return nil
+	}
+	if v.kind != yamlMap {
+		return r.fail(v.line, "%s must be a map of keys and values, is %s", what, v.kind)
+	}
+	for _, m := range v.members {
+		if err := each(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r specReader) items(m yamlMember, each func(yamlValue) error) error {
+	if m.value.kind != yamlList {
+		return r.fail(m.line, "%s must be a list, is %s", m.key, m.value.kind)
+	}
+	for _, v := range m.value.items {
+		if err := each(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r specReader) text(m yamlMember) (string, error) {
+	if m.value.kind != yamlString && m.value.kind != yamlNumber && m.value.kind != yamlBool || m.value.text == "" {
+		return "", r.fail(m.line, "%s must be a text, is %s", m.key, m.value.kind)
+	}
+	return m.value.text, nil
+}
+
+// texts reads one text or a list of texts.
+func (r specReader) texts(m yamlMember) ([]string, error) {
+	if m.value.kind != yamlList {
+		s, err := r.text(m)
+		return []string{s}, err
+	}
+	var out []string
+	for _, v := range m.value.items {
+		s, err := r.text(yamlMember{line: v.line, key: m.key, value: v})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (r specReader) textMap(m yamlMember) (map[string]string, error) {
+	out := map[string]string{}
+	err := r.members(m.value, m.key, func(c yamlMember) (err error) {
+		out[c.key], err = r.text(c)
+		return err
+	})
+	return out, err
+}
+
+func (r specReader) unknown(m yamlMember, known string) error {
+	return r.fail(m.line, "unknown key %q; the known ones are %s", m.key, known)
+}
+
+// segment is one step of a source path: a member's name, then optionally an
+// index into the array it holds ([0]), or all of its elements ([*]).
+type segment struct {
+	name  string
+	index int
+}
+
+const (
+	noIndex  = -1
+	allItems = -2
+)
+
+// parsePath reads a.b, a.'name.with.dots', a[0].b and a[*].b; "." is the record.
+func parsePath(s string) ([]segment, error) {
+	if s == "." {
+		return nil, nil
+	}
+	var out []segment
+	rest := s
+	for {
+		seg := segment{index: noIndex}
+		if strings.HasPrefix(rest, "'") {
+			end := strings.IndexByte(rest[1:], '\'')
+			if end < 0 {
+				return nil, fmt.Errorf("path %q: the quote is not closed", s)
+			}
+			seg.name, rest = rest[1:1+end], rest[end+2:]
+		} else {
+			end := strings.IndexAny(rest, ".[")
+			if end < 0 {
+				end = len(rest)
+			}
+			seg.name, rest = rest[:end], rest[end:]
+		}
+		if seg.name == "" {
+			return nil, fmt.Errorf("path %q holds an empty name; write a.b, a[0].b, a[*].b or a.'name.with.dots'", s)
+		}
+		if strings.HasPrefix(rest, "[") {
+			end := strings.IndexByte(rest, ']')
+			if end < 0 {
+				return nil, fmt.Errorf("path %q: the bracket is not closed", s)
+			}
+			if in := rest[1:end]; in == "*" {
+				seg.index = allItems
+			} else {
+				seg.index = 0
+				for _, c := range in {
+					if c < '0' || c > '9' || seg.index > 1000 {
+						return nil, fmt.Errorf("path %q: in brackets goes * or a number up to 1000", s)
+					}
+					seg.index = seg.index*10 + int(c-'0')
+				}
+				if in == "" {
+					return nil, fmt.Errorf("path %q: in brackets goes * or a number up to 1000", s)
+				}
+			}
+			rest = rest[end+1:]
+		}
+		out = append(out, seg)
+		if rest == "" {
+			return out, nil
+		}
+		if rest[0] != '.' {
+			return nil, fmt.Errorf("path %q: a point is missing before %q", s, rest)
+		}
+		rest = rest[1:]
+	}
+}

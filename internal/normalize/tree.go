@@ -1,0 +1,220 @@
+package normalize
+
+import (
+	"bytes"
+
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+)
+
+// appendTreeMembers appends the members of object n to an object that was
+// opened at opening, named and formed as t says. Null members are left out;
+// empty ones are kept, because they say that Azure knew the field.
+func (w *Worker) appendTreeMembers(dst []byte, opening, n int, t *treeRule, guard *nameGuard) []byte {
+	nodes := w.x.Nodes
+	end := int(nodes[n].Next)
+	for c := n + 1; c < end; c = int(nodes[c].Next) {
+		if nodes[c].Kind == jsonscan.Null {
+			continue
+		}
+		var key []byte
+		below := plainTrees[t.naming]
+		if t.names.len > 0 {
+			if i := t.names.find(w.key(c)); i >= 0 {
+				m := &t.members[i]
+				if m.omit {
+					continue
+				}
+				if key = m.key; m.rule != nil {
+					below = m.rule
+				}
+			}
+		}
+		mark := len(dst)
+		if mark > opening {
+			dst = append(dst, ',')
+		}
+		name := len(dst)
+		if key != nil {
+			dst = append(dst, key...)
+		} else {
+			dst = w.appendName(dst, c, t.naming)
+		}
+		if !guard.admit(dst, name, len(dst)) {
+			dst = dst[:mark]
+			continue
+		}
+		dst = w.appendTree(dst, c, below)
+	}
+	return dst
+}
+
+// appendTree appends value n as t says.
+func (w *Worker) appendTree(dst []byte, n int, t *treeRule) []byte {
+	node := &w.x.Nodes[n]
+	switch node.Kind {
+	case jsonscan.Object:
+		if int(node.Next) == n+1 {
+			return append(dst, '{', '}')
+		}
+		dst = append(dst, '{')
+		guard := nameGuard{w: w}
+		guard.open()
+		dst = w.appendTreeMembers(dst, len(dst), n, t, &guard)
+		guard.close()
+		return append(dst, '}')
+	case jsonscan.Array:
+		if t.shape != asItIs {
+			if out, ok := w.appendArrayAsObject(dst, n, t); ok {
+				return out
+			}
+		}
+		dst = append(dst, '[')
+		opening := len(dst)
+		end := int(node.Next)
+		for c := n + 1; c < end; c = int(w.x.Nodes[c].Next) {
+			if len(dst) > opening {
+				dst = append(dst, ',')
+			}
+			dst = w.appendTree(dst, c, t)
+		}
+		return append(dst, ']')
+	}
+	return w.appendJSON(dst, n)
+}
+
+// appendArrayAsObject appends array n as an object: its elements by their
+// index, or pairs of key and value by their keys. It returns false, and nothing
+// is appended, if the elements are not such pairs.
+func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bool) {
+	start := len(dst)
+	inner := *t
+	inner.shape = asItIs
+	dst = append(dst, '{')
+	opening := len(dst)
+	guard := nameGuard{w: w}
+	guard.open()
+	defer guard.close()
+	end := int(w.x.Nodes[n].Next)
+	i := 0
+	for c := n + 1; c < end; c = int(w.x.Nodes[c].Next) {
+		mark := len(dst)
+		if mark > opening {
+			dst = append(dst, ',')
+		}
+		value := c
+		name := len(dst)
+		if t.shape == byIndex {
+			dst = append(dst, '"')
+			dst = appendInt(dst, i)
+			dst = append(dst, '"', ':')
+		} else {
+			key := w.find(c, "key")
+			value = w.find(c, "value")
+			if key < 0 || w.x.Nodes[key].Kind != jsonscan.String || len(w.x.Text(key)) == 0 {
+				return dst[:start], false
+			}
+			if value < 0 {
+				dst = dst[:mark]
+				continue
+			}
+			text, _ := w.textOf(0, key)
+			dst = append(appendQuoted(dst, text), ':')
+		}
+		if guard.admit(dst, name, len(dst)) {
+			dst = w.appendTree(dst, value, &inner)
+		} else {
+			return dst[:start], false // two pairs with one key: only the list holds both
+		}
+		i++
+	}
+	return append(dst, '}'), true
+}
+
+// appendName appends the name of member n, quoted and with its colon.
+func (w *Worker) appendName(dst []byte, n int, rule naming) []byte {
+	name := w.key(n)
+	if len(name) == 0 {
+		return append(dst, `"_":`...) // Elasticsearch takes no empty names
+	}
+	dst = append(dst, '"')
+	start := len(dst)
+	if w.x.Nodes[n].Flags&(jsonscan.KeyEscaped|jsonscan.KeyNotUTF8) != 0 {
+		dst = jsonscan.AppendEscaped(dst, name)
+		name = append(w.text[len(w.text):], dst[start:]...)
+		dst = dst[:start]
+	}
+	switch rule {
+	case snakeCase:
+		dst = appendSnakeCase(dst, name)
+	case dotsToUnderscores:
+		dst = append(dst, name...)
+		for i := start; i < len(dst); i++ {
+			if dst[i] == '.' {
+				dst[i] = '_'
+			}
+		}
+	default:
+		dst = append(dst, name...)
+	}
+	return append(dst, '"', ':')
+}
+
+// appendSnakeCase appends createdDateTime as created_date_time: an underscore
+// goes between a small and a capital letter, and all letters become small. A
+// run of capitals is one word, as in isCAEToken, is_caetoken.
+func appendSnakeCase(dst, name []byte) []byte {
+	small := false
+	for _, c := range name {
+		if c-'A' <= 'Z'-'A' {
+			if small {
+				dst = append(dst, '_')
+			}
+			c |= 0x20
+			small = false
+		} else {
+			small = c-'a' <= 'z'-'a'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+func appendInt(dst []byte, i int) []byte {
+	if i >= 10 {
+		dst = appendInt(dst, i/10)
+	}
+	return append(dst, byte('0'+i%10))
+}
+
+// nameGuard keeps two members of one object from having the same name: an
+// object may repeat one, two names may become one by renaming, and
+// destinations refuse a document with such an object. The first stays; the
+// original has both.
+type nameGuard struct {
+	w    *Worker
+	base int
+	// bits holds the hashes of the names so far: most names are not in it, and
+	// need no look at the others.
+	bits [16]uint64
+}
+
+func (g *nameGuard) open() { g.base = len(g.w.marks) }
+
+func (g *nameGuard) close() { g.w.marks = g.w.marks[:g.base] }
+
+// admit takes the name at out[start:end], or says that it is taken.
+func (g *nameGuard) admit(out []byte, start, end int) bool {
+	name := out[start:end]
+	h := hashName(name)
+	word, bit := &g.bits[h>>6&15], uint64(1)<<(h&63)
+	if *word&bit != 0 {
+		for _, m := range g.w.marks[g.base:] {
+			if bytes.Equal(name, out[m.start:m.end]) {
+				return false
+			}
+		}
+	}
+	*word |= bit
+	g.w.marks = append(g.w.marks, span{start, end})
+	return true
+}

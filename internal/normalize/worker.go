@@ -1,0 +1,160 @@
+package normalize
+
+import (
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+)
+
+// Input is one record and where it came from.
+type Input struct {
+	Index *jsonscan.Index
+	Node  int // the record in Index; an object, as a rule
+	// Raw is the record as received, for event.original; nil takes the bytes
+	// of the node.
+	Raw     []byte
+	Repairs []string // names of what had to be repaired in Raw to read it
+	// Origin, Position and Number make the ID of a record that has none of its
+	// own. Origin may be nil.
+	Origin   *event.Origin
+	Position int64 // of the payload in its partition
+	Number   int   // of the record in its payload
+	// Enqueued is when Azure took the record in; it stands in for the time of a
+	// record that has none. May be zero.
+	Enqueued time.Time
+}
+
+// Result is what is known of the event beside its bytes.
+type Result struct {
+	ID      event.ID
+	Time    time.Time // by the record's own account, else Input.Enqueued
+	LogType string
+	Schema  string
+}
+
+// Worker is the scratch memory of one goroutine. It is not safe for concurrent
+// use.
+type Worker struct {
+	m *Mapper
+
+	in          *Input
+	x           *jsonscan.Index // in.Index, or expanded
+	node        int
+	slots       []int32 // node of each source path, or -1
+	raw         []byte
+	id          event.ID
+	time        time.Time
+	timeText    []byte // the time as the record writes it, if that is RFC 3339 in UTC
+	logType     *logType
+	timeAssumed bool // the record has no readable time, it is Input.Enqueued
+
+	text     []byte // unescaped and transformed texts of this record
+	lower    []byte // a text in lower case, for a lookup
+	names    []byte // an unescaped member name
+	nodes    []int32
+	marks    []span // elements of the list, or members of the tree, being written
+	times    []rankedNode
+	expanded jsonscan.Index // the record with the JSON in its strings put in their place
+	inner    jsonscan.Index // JSON in a string
+	resource resourceID
+	agent    userAgent
+}
+
+type span struct{ start, end int }
+
+// Worker returns new scratch memory for one goroutine.
+func (m *Mapper) Worker() *Worker { return &Worker{m: m} }
+
+// Append appends the event of one record to dst: one JSON object in UTF-8
+// without a line feed. It never fails. The result's ID and Time do not depend
+// on the schema. Nothing of the input is kept after it returns, and dst must
+// not overlap the input.
+func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
+	w.in, w.x, w.node = &in, in.Index, in.Node
+	w.text = w.text[:0]
+	w.resource.source, w.agent.source = nil, nil
+	if w.raw = in.Raw; w.raw == nil {
+		w.raw = in.Index.Value(in.Node)
+	}
+	w.detect()
+	r = Result{ID: w.id, Time: w.time, LogType: w.logType.name, Schema: string(w.m.schema)}
+	if w.m.schema == Raw {
+		dst = w.appendRaw(dst)
+	} else {
+		dst = w.appendDocument(dst, w.m.programs[w.logType.number])
+	}
+	w.in, w.x, w.raw = nil, nil, nil
+	return dst, r
+}
+
+// appendRaw appends the record as it is, on one line; what is not an object is
+// put into one, because every event is.
+func (w *Worker) appendRaw(dst []byte) []byte {
+	value := w.in.Index.Value(w.in.Node)
+	if w.in.Index.Nodes[w.in.Node].Kind == jsonscan.Object {
+		return jsonscan.AppendCompact(dst, value)
+	}
+	dst = append(dst, `{"record":`...)
+	return append(jsonscan.AppendCompact(dst, value), '}')
+}
+
+func (w *Worker) appendDocument(dst []byte, p *program) []byte {
+	for len(w.slots) < p.slots {
+		w.slots = append(w.slots, -1)
+	}
+	slots := w.slots[:p.slots]
+	for i := range slots {
+		slots[i] = -1
+	}
+	if w.x.Nodes[w.node].Kind == jsonscan.Object {
+		w.fill(w.node, p.paths)
+	}
+	dst = append(dst, '{')
+	w.marks = w.marks[:0]
+	dst = w.appendMembers(dst, p.root)
+	return append(dst, '}')
+}
+
+// fill notes the nodes that source paths lead to. Null is nothing, and of
+// members with one name the first counts.
+func (w *Worker) fill(object int, p *pathNode) {
+	nodes := w.x.Nodes
+	end := int(nodes[object].Next)
+	for c := object + 1; c < end; c = int(nodes[c].Next) {
+		i := p.names.find(w.key(c))
+		if i < 0 || nodes[c].Kind == jsonscan.Null {
+			continue
+		}
+		m := &p.members[i]
+		if m.slot >= 0 && w.slots[m.slot] < 0 {
+			w.slots[m.slot] = int32(c)
+		}
+		if m.sub != nil && nodes[c].Kind == jsonscan.Object {
+			w.fill(c, m.sub)
+		}
+	}
+}
+
+// key returns the name of a member, unescaped, until the next call.
+func (w *Worker) key(n int) []byte {
+	if w.x.Nodes[n].Flags&(jsonscan.KeyEscaped|jsonscan.KeyNotUTF8) == 0 {
+		return w.x.Key(n)
+	}
+	w.names = jsonscan.AppendUnescaped(w.names[:0], w.x.Key(n))
+	return w.names
+}
+
+// find returns the first member of object n with that name that is not null, or -1.
+func (w *Worker) find(n int, name string) int {
+	if w.x.Nodes[n].Kind != jsonscan.Object {
+		return -1
+	}
+	end := int(w.x.Nodes[n].Next)
+	for c := n + 1; c < end; c = int(w.x.Nodes[c].Next) {
+		if w.x.Nodes[c].Kind != jsonscan.Null && string(w.key(c)) == name {
+			return c
+		}
+	}
+	return -1
+}
