@@ -2,8 +2,7 @@ package decode
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
+	"strconv"
 
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
@@ -13,7 +12,7 @@ import (
 // tried and no record may be longer than its line. Real damage stays below, even
 // where every record has some.
 const (
-	maxWaste  = 16
+	maxWaste  = 8
 	freeWaste = 64 << 10
 )
 
@@ -47,11 +46,7 @@ func (d *Decoder) endOfLine(i int) int {
 // one of these ways: as a wrapper with damage in one of its records; as a record
 // that can be mended; as one whose tail is missing, up to where the next one
 // starts; or else as bad, up to there.
-func (d *Decoder) damaged(err error) {
-	var syntax *jsonscan.SyntaxError
-	if !errors.As(err, &syntax) {
-		syntax = &jsonscan.SyntaxError{Reason: err.Error()}
-	}
+func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 	d.wasted += syntax.Offset
 	start := d.pos
 	if d.atTop() && bytes.Contains(d.text[start:start+syntax.Offset], []byte(`"records"`)) {
@@ -61,16 +56,16 @@ func (d *Decoder) damaged(err error) {
 		}
 	}
 	window := d.window(start)
-	class := ClassNotJSON
+	class, reason := ClassNotJSON, ""
 	switch {
 	case d.exhausted():
-		d.reject(d.endOfLine(start), class, describe(err)+"; there is too much damage in this payload to try repairs")
+		d.reject(d.endOfLine(start), class, describe(syntax)+"; there is too much damage in this payload to try repairs")
 		return
 	case syntax.TooDeep:
 		class = ClassTooDeep
 	case syntax.Incomplete && start+len(window) < len(d.text):
 		class = ClassTooLarge
-		err = fmt.Errorf("it is larger than the limit of %d bytes for a record", len(window))
+		reason = "it is larger than the limit of " + strconv.Itoa(len(window)) + " bytes for a record"
 	default:
 		if d.mended(window, false) {
 			return
@@ -87,7 +82,10 @@ func (d *Decoder) damaged(err error) {
 			class = ClassCut
 		}
 	}
-	d.reject(start+len(bytes.TrimRight(d.text[start:end], " \t\r\n,")), class, describe(err))
+	if reason == "" {
+		reason = describe(syntax)
+	}
+	d.reject(start+len(bytes.TrimRight(d.text[start:end], " \t\r\n,")), class, reason)
 }
 
 // mended hands on the object at the start of piece if it can be mended.
@@ -250,7 +248,7 @@ func (d *Decoder) balanced(start, next int) int {
 // all up to the end of the line or to the next brace, but not before from. Commas,
 // space and brackets that were not opened in it are left to the framing.
 func (d *Decoder) garbage(from int) {
-	if d.text[d.pos] != '[' {
+	if c := d.text[d.pos]; bytes.IndexByte([]byte(`"-0123456789tfn`), c) >= 0 {
 		n, err := d.index.Scan(d.window(d.pos))
 		if err == nil && d.standsAlone(d.pos+n) {
 			d.reject(d.pos+n, ClassNotObject, "it is JSON, but not an object, so it cannot be a record")

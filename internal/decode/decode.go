@@ -2,8 +2,7 @@ package decode
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
+	"strconv"
 
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
@@ -181,7 +180,7 @@ func (d *Decoder) object() {
 	}
 	n, err := d.index.Scan(d.window(d.pos))
 	if err != nil {
-		d.damaged(err)
+		d.damaged(err.(*jsonscan.SyntaxError))
 		return
 	}
 	if d.atTop() {
@@ -260,15 +259,24 @@ func (d *Decoder) openWrapper(array int) {
 // in place of what it would not print, is bad as a whole.
 func (d *Decoder) openArray() {
 	next := skipSpace(d.text, d.pos+1)
-	if next < len(d.text) && d.text[next] != '{' && d.text[next] != '[' && d.text[next] != ']' {
-		if n, err := d.index.Scan(d.window(d.pos)); err != nil {
-			d.wasted += n
-			d.garbage(d.pos)
-			return
-		}
+	if next < len(d.text) && d.text[next] != '{' && d.text[next] != '[' && d.text[next] != ']' && !d.isJSON() {
+		d.garbage(d.pos)
+		return
 	}
 	d.arrays[len(d.arrays)-1]++
 	d.pos++
+}
+
+// isJSON says whether the value at d.pos scans.
+func (d *Decoder) isJSON() bool {
+	if d.exhausted() {
+		return false
+	}
+	n, err := d.index.Scan(d.window(d.pos))
+	if err != nil {
+		d.wasted += n
+	}
+	return err == nil
 }
 
 // closeArray reads the bracket at d.pos, and if it closes a wrapper's records,
@@ -285,7 +293,7 @@ func (d *Decoder) closeArray() {
 	}
 	d.arrays = d.arrays[:top]
 	i := skipSpace(d.text, d.pos)
-	if i < len(d.text) && d.text[i] == ',' {
+	if i < len(d.text) && d.text[i] == ',' && !d.exhausted() {
 		array, end := d.members(skipSpace(d.text, i+1))
 		if array >= 0 { // "records" for a second time
 			d.openWrapper(array)
@@ -382,10 +390,6 @@ func (d *Decoder) holdsJSON() bool {
 }
 
 // describe makes a scan error into an operator's reason.
-func describe(err error) string {
-	var syntax *jsonscan.SyntaxError
-	if !errors.As(err, &syntax) {
-		return err.Error()
-	}
-	return fmt.Sprintf("%s, at byte %d of this piece", syntax.Reason, syntax.Offset)
+func describe(err *jsonscan.SyntaxError) string {
+	return err.Reason() + ", at byte " + strconv.Itoa(err.Offset) + " of this piece"
 }

@@ -285,7 +285,7 @@ func TestPositions(t *testing.T) {
 
 func TestReasonsTellWhatAndWhere(t *testing.T) {
 	for payload, want := range map[string]string{
-		`{"a":nil}`: `unexpected 'i' in the word null, at byte 6 of this piece`,
+		`{"a":nil}`: `unexpected 'i' in a word, at byte 6 of this piece`,
 		`12`:        `it is JSON, but not an object, so it cannot be a record`,
 	} {
 		var d Decoder

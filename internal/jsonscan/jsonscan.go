@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -59,18 +60,34 @@ type Index struct {
 	stack []uint32
 }
 
-// SyntaxError says what is wrong with a document, and where.
+// SyntaxError says what is wrong with a document, and where. Its text is only
+// put together when it is asked for: damaged input can be all errors.
 type SyntaxError struct {
-	Offset int    // byte offset in the scanned document
-	Reason string // what was found or expected
+	Offset int // byte offset in the scanned document
 	// Incomplete is set where the document ended before the value did, so that
 	// more bytes could make it valid.
 	Incomplete bool
 	// TooDeep is set where values are nested deeper than MaxDepth.
 	TooDeep bool
+
+	found byte   // the unexpected byte, unless one of the above is set
+	where string // the place in the grammar
 }
 
-func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Reason, e.Offset) }
+// Reason says what was found, without the offset.
+func (e *SyntaxError) Reason() string {
+	switch {
+	case e.TooDeep:
+		return "nested deeper than " + strconv.Itoa(MaxDepth)
+	case e.Incomplete:
+		return "the document ends " + e.where
+	case e.found < 0x20 || e.found >= 0x7f:
+		return fmt.Sprintf("unexpected byte 0x%02x %s", e.found, e.where)
+	}
+	return "unexpected " + strconv.QuoteRune(rune(e.found)) + " " + e.where
+}
+
+func (e *SyntaxError) Error() string { return e.Reason() + " at byte " + strconv.Itoa(e.Offset) }
 
 // Value returns the bytes of node i; a string's include its quotes.
 func (x *Index) Value(i int) []byte { n := &x.Nodes[i]; return x.Src[n.Start:n.End] }
@@ -131,7 +148,7 @@ func (x *Index) scan(src []byte) (int, error) {
 	for {
 		// A value starts at i.
 		if i >= len(src) {
-			return i, incomplete(i, "the document ends where a value should be")
+			return i, incomplete(i, "where a value should be")
 		}
 		node := Node{Start: uint32(i), KeyStart: uint32(keyStart), KeyEnd: uint32(keyEnd), Flags: flags}
 		x.Flags |= flags
@@ -139,7 +156,7 @@ func (x *Index) scan(src []byte) (int, error) {
 		switch c := src[i]; c {
 		case '{', '[':
 			if len(stack) == MaxDepth {
-				return i, &SyntaxError{Offset: i, Reason: fmt.Sprintf("nested deeper than %d", MaxDepth), TooDeep: true}
+				return i, &SyntaxError{Offset: i, TooDeep: true}
 			}
 			node.Kind = Object
 			if c == '[' {
@@ -149,7 +166,7 @@ func (x *Index) scan(src []byte) (int, error) {
 			x.Nodes = append(x.Nodes, node)
 			i = skipSpace(src, i+1)
 			if i >= len(src) {
-				return i, incomplete(i, "the document ends inside an "+containerName(node.Kind))
+				return i, incomplete(i, insideContainer(node.Kind))
 			}
 			if src[i] == c+2 { // '}' is '{'+2 and ']' is '['+2
 				break // closed below
@@ -183,10 +200,10 @@ func (x *Index) scan(src []byte) (int, error) {
 			if len(src)-i < len(word) || string(src[i:i+len(word)]) != word {
 				for k := range word {
 					if i+k >= len(src) {
-						return i + k, incomplete(i+k, "the document ends inside the word "+word)
+						return i + k, incomplete(i+k, "inside a word")
 					}
 					if src[i+k] != word[k] {
-						return i + k, unexpected(src, i+k, "in the word "+word)
+						return i + k, unexpected(src, i+k, "in a word")
 					}
 				}
 			}
@@ -211,7 +228,7 @@ func (x *Index) scan(src []byte) (int, error) {
 			i = skipSpace(src, i)
 			top := &x.Nodes[stack[len(stack)-1]]
 			if i >= len(src) {
-				return i, incomplete(i, "the document ends inside an "+containerName(top.Kind))
+				return i, incomplete(i, insideContainer(top.Kind))
 			}
 			c := src[i]
 			if c == ',' && stack[len(stack)-1]+1 < uint32(len(x.Nodes)) {
@@ -230,7 +247,7 @@ func (x *Index) scan(src []byte) (int, error) {
 				stack = stack[:len(stack)-1]
 				continue
 			}
-			return i, unexpected(src, i, "after a value in an "+containerName(top.Kind))
+			return i, unexpected(src, i, afterValue(top.Kind))
 		}
 	}
 }
@@ -238,7 +255,7 @@ func (x *Index) scan(src []byte) (int, error) {
 // scanKey reads a member's name and the colon, and returns where its value starts.
 func scanKey(src []byte, i int) (next, start, end int, flags Flags, err error) {
 	if i >= len(src) {
-		return i, 0, 0, 0, incomplete(i, "the document ends where a member name should be")
+		return i, 0, 0, 0, incomplete(i, "where a member name should be")
 	}
 	if src[i] != '"' {
 		return i, 0, 0, 0, unexpected(src, i, "where a member name should be")
@@ -259,7 +276,7 @@ func scanKey(src []byte, i int) (next, start, end int, flags Flags, err error) {
 		i++
 	} else {
 		if i = skipSpace(src, i); i >= len(src) {
-			return i, 0, 0, 0, incomplete(i, "the document ends after a member name")
+			return i, 0, 0, 0, incomplete(i, "after a member name")
 		}
 		if src[i] != ':' {
 			return i, 0, 0, 0, unexpected(src, i, "where a colon should be")
@@ -305,7 +322,7 @@ func scanString(src []byte, start int) (end int, flags Flags, err error) {
 			i += 8
 		}
 		if i >= len(src) {
-			return i, 0, incomplete(i, "the document ends inside a string")
+			return i, 0, incomplete(i, "inside a string")
 		}
 		switch c := src[i]; {
 		case c == '"':
@@ -316,7 +333,7 @@ func scanString(src []byte, start int) (end int, flags Flags, err error) {
 		case c == '\\':
 			flags |= Escaped
 			if i+1 >= len(src) {
-				return i + 1, 0, incomplete(i+1, "the document ends inside a string")
+				return i + 1, 0, incomplete(i+1, "inside a string")
 			}
 			switch src[i+1] {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -324,7 +341,7 @@ func scanString(src []byte, start int) (end int, flags Flags, err error) {
 			case 'u':
 				for k := i + 2; k < i+6; k++ {
 					if k >= len(src) {
-						return k, 0, incomplete(k, "the document ends inside a string")
+						return k, 0, incomplete(k, "inside a string")
 					}
 					if !isHex(src[k]) {
 						return k, 0, unexpected(src, k, `in a \u escape`)
@@ -358,7 +375,7 @@ func scanNumber(src []byte, start int) (int, error) {
 	}
 	digits := func(where string) error {
 		if i >= len(src) {
-			return incomplete(i, "the document ends inside a number")
+			return incomplete(i, "inside a number")
 		}
 		if src[i] < '0' || src[i] > '9' {
 			if i == start {
@@ -394,21 +411,24 @@ func scanNumber(src []byte, start int) (int, error) {
 	return i, nil
 }
 
-func containerName(k Kind) string {
-	if k == Array {
-		return "array"
-	}
-	return "object"
-}
-
-func incomplete(i int, reason string) error {
-	return &SyntaxError{Offset: i, Reason: reason, Incomplete: true}
+func incomplete(i int, where string) error {
+	return &SyntaxError{Offset: i, Incomplete: true, where: where}
 }
 
 func unexpected(src []byte, i int, where string) error {
-	c := src[i]
-	if c < 0x20 || c >= 0x7f {
-		return &SyntaxError{Offset: i, Reason: fmt.Sprintf("unexpected byte 0x%02x %s", c, where)}
+	return &SyntaxError{Offset: i, found: src[i], where: where}
+}
+
+func insideContainer(k Kind) string {
+	if k == Array {
+		return "inside an array"
 	}
-	return &SyntaxError{Offset: i, Reason: fmt.Sprintf("unexpected %q %s", rune(c), where)}
+	return "inside an object"
+}
+
+func afterValue(k Kind) string {
+	if k == Array {
+		return "after a value in an array"
+	}
+	return "after a value in an object"
 }
