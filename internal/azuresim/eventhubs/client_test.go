@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,3 +169,40 @@ func serverTLS(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	pool.AddCert(leaf)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
+
+// waitFor looks again until the condition holds.
+func waitFor(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	timeout := time.After(30 * time.Second)
+	for !condition() {
+		select {
+		case <-again.C:
+		case <-timeout:
+			t.Fatalf("%s: did not happen within 30 s", what)
+		}
+	}
+}
+
+// waitReceivers waits until n receivers read a partition.
+func (f *fixture) waitReceivers(t testing.TB, partition, n int) {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("%d receivers on partition %d", n, partition), func() bool {
+		info, err := f.hub.Partition(partition)
+		return err == nil && info.Receivers == n
+	})
+}
+
+// stepClock is a clock that a test moves. Tokens are checked against it, so it
+// starts at the real time.
+type stepClock struct{ unixMilli atomic.Int64 }
+
+func newStepClock() *stepClock {
+	c := &stepClock{}
+	c.unixMilli.Store(time.Now().UnixMilli())
+	return c
+}
+
+func (c *stepClock) now() time.Time          { return time.UnixMilli(c.unixMilli.Load()) }
+func (c *stepClock) advance(d time.Duration) { c.unixMilli.Add(d.Milliseconds()) }

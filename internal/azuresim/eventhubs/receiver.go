@@ -86,11 +86,11 @@ func (r *receiver) feed() {
 		if len(r.pending) == 0 && !stalled {
 			r.sequence, r.pending = r.partition().read(r.sequence)
 		}
-		progress, open := r.send(stalled)
+		more, open := r.send(stalled)
 		if !open {
 			return
 		}
-		if progress && len(r.pending) == 0 {
+		if more {
 			continue
 		}
 		select {
@@ -101,10 +101,12 @@ func (r *receiver) feed() {
 	}
 }
 
-// send queues as many pending events as credit, window and output allow. open is
-// false when the link has ended.
-func (r *receiver) send(stalled bool) (progress, open bool) {
+// send queues as many pending events as credit, window and output allow. more says
+// that it has sent them all, so that more may be there to read; open is false when
+// the link has ended.
+func (r *receiver) send(stalled bool) (more, open bool) {
 	s, c := r.s, r.s.c
+	progress := false
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r.detached || c.closing {
@@ -127,14 +129,20 @@ func (r *receiver) send(stalled bool) (progress, open bool) {
 	if progress {
 		c.flush()
 	}
-	if len(r.pending) == 0 && r.drain && !progress {
-		r.drain = false
-		r.deliveries = r.limit
-		f := r.stateLocked()
-		f.Drain = true
-		c.sendLocked(s.channel, f)
+	if len(r.pending) == 0 {
+		if r.drain && !progress {
+			r.drain = false
+			r.deliveries = r.limit
+			f := r.stateLocked()
+			f.Drain = true
+			c.sendLocked(s.channel, f)
+		}
+		return progress, true
 	}
-	return progress, true
+	if r.sent == 0 {
+		r.pending = nil // to be read again: retention may drop it before there is credit
+	}
+	return false, true
 }
 
 // sendEventLocked queues the frames of one message as far as the window goes.
