@@ -97,3 +97,21 @@ func NewMetrics(inFlight, limit func() float64) *Metrics {
 	m.Registry.MustRegister(m.InFlightBytes, m.InFlightLimitBytes)
 	return m
 }
+
+// Total returns the sum of a metric over all labels; name is without the
+// "lazuli_" that all share. It is for reports, not for hot paths.
+func (m *Metrics) Total(name string) float64 {
+	families, err := m.Registry.Gather()
+	if err != nil {
+		return 0
+	}
+	total := 0.0
+	for _, f := range families {
+		if f.GetName() == "lazuli_"+name {
+			for _, v := range f.GetMetric() {
+				total += v.GetCounter().GetValue() + v.GetGauge().GetValue()
+			}
+		}
+	}
+	return total
+}

@@ -1,0 +1,233 @@
+// Package component is the one table of everything built in. Nothing else
+// imports concrete sources and sinks, and adding one means adding a line here.
+package component
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/lazuli-logs/lazuli/internal/azure"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint/filestore"
+	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/pipeline"
+	"github.com/lazuli-logs/lazuli/internal/sink"
+	"github.com/lazuli-logs/lazuli/internal/sink/file"
+	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
+	"github.com/lazuli-logs/lazuli/internal/source"
+	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
+	"github.com/lazuli-logs/lazuli/internal/status"
+	"github.com/lazuli-logs/lazuli/internal/telemetry"
+)
+
+// Catalog lists the kinds that a configuration may name, with their defaults.
+func Catalog() config.Catalog {
+	return config.Catalog{
+		Sources: config.Kinds{
+			"event_hub": func() config.Component { c := eventhub.DefaultConfig(); return &c },
+		},
+		Sinks: config.Kinds{
+			"file":   func() config.Component { return file.DefaultConfig() },
+			"stdout": func() config.Component { return stdout.DefaultConfig() },
+		},
+	}
+}
+
+// Deps is what components need beside their settings.
+type Deps struct {
+	Once    bool // sources read what is there now and return
+	Stdout  io.Writer
+	Logger  *slog.Logger
+	Board   *status.Board
+	Metrics *telemetry.Metrics
+	Now     func() time.Time
+}
+
+// Set is the components of one configuration, ready to run.
+type Set struct {
+	Sources []pipeline.Source
+	Sinks   []pipeline.Sink
+	close   []func() error
+}
+
+// Close gives up what the set holds beside its sources and sinks, which the
+// pipeline closes.
+func (s *Set) Close() error {
+	var errs []error
+	for i := len(s.close) - 1; i >= 0; i-- {
+		errs = append(errs, s.close[i]())
+	}
+	s.close = nil
+	return errors.Join(errs...)
+}
+
+// Build makes the components of cfg. It opens local files but does not touch the
+// network.
+func Build(cfg *config.Config, deps Deps) (_ *Set, err error) {
+	b := &builder{cfg: cfg, deps: deps, tenants: map[string]*azure.Tenant{}, set: &Set{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.set.Close())
+		}
+	}()
+	for name, t := range cfg.Tenants {
+		if b.tenants[name], err = azure.NewTenant(name, t); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range cfg.Sources {
+		built, err := b.source(s)
+		if err != nil {
+			return nil, fmt.Errorf("source %q: %w", s.Name, err)
+		}
+		b.set.Sources = append(b.set.Sources, built)
+	}
+	for _, s := range cfg.Sinks {
+		built, err := b.sink(s)
+		if err != nil {
+			return nil, fmt.Errorf("sink %q: %w", s.Name, err)
+		}
+		b.set.Sinks = append(b.set.Sinks, pipeline.Sink{Name: s.Name, Sink: built, Delivery: s.Delivery})
+	}
+	return b.set, nil
+}
+
+// BuildForReplay makes the sinks of cfg, and of its sources only the names: it
+// leaves the checkpoints to the collector that may be running.
+func BuildForReplay(cfg *config.Config, deps Deps) (*Set, error) {
+	only := *cfg
+	only.Sources = nil
+	set, err := Build(&only, deps)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range cfg.Sources {
+		set.Sources = append(set.Sources, pipeline.Source{Name: s.Name})
+	}
+	return set, nil
+}
+
+type builder struct {
+	cfg     *config.Config
+	deps    Deps
+	tenants map[string]*azure.Tenant
+	files   *filestore.Store // opened when first needed
+	set     *Set
+}
+
+func (b *builder) source(s config.Source) (pipeline.Source, error) {
+	var src source.Source
+	var store checkpoint.Store
+	var err error
+	switch settings := s.Settings.(type) {
+	case *eventhub.Config:
+		src, store, err = b.eventHub(s, settings)
+	default:
+		err = fmt.Errorf("kind %q is not built in", s.Kind)
+	}
+	return pipeline.Source{Name: s.Name, Source: src, Store: store}, err
+}
+
+func (b *builder) eventHub(s config.Source, settings *eventhub.Config) (source.Source, checkpoint.Store, error) {
+	deps := eventhub.Deps{
+		Name: s.Name, Tenant: b.tenants[s.Tenant], Logger: b.deps.Logger.With("source", s.Name),
+		Status: b.deps.Board.Component("source", s.Name), Metrics: hubMetrics{s.Name, b.deps.Metrics},
+		Once: b.deps.Once, Grace: b.cfg.Shutdown.Grace.Std(), Now: b.deps.Now,
+	}
+	if b.cfg.Checkpoint.Type == "blob" {
+		client, err := b.checkpointContainer()
+		if err != nil {
+			return nil, nil, err
+		}
+		target, err := settings.Target()
+		if err != nil {
+			return nil, nil, err
+		}
+		blobs, err := eventhub.NewBlobCheckpoints(client, target)
+		if err != nil {
+			return nil, nil, err
+		}
+		deps.Checkpoints, deps.Ownership = blobs, blobs
+	} else {
+		files, err := b.fileStore()
+		if err != nil {
+			return nil, nil, err
+		}
+		deps.Checkpoints = files
+	}
+	src, err := eventhub.New(*settings, deps)
+	return src, deps.Checkpoints, err
+}
+
+// fileStore opens the folder of the checkpoints once for all sources.
+func (b *builder) fileStore() (*filestore.Store, error) {
+	if b.files == nil {
+		files, err := filestore.Open(string(b.cfg.Checkpoint.Path), b.deps.Now)
+		if err != nil {
+			return nil, err
+		}
+		b.files = files
+		b.set.close = append(b.set.close, files.Close)
+	}
+	return b.files, nil
+}
+
+func (b *builder) checkpointContainer() (*container.Client, error) {
+	c := &b.cfg.Checkpoint
+	if c.ConnectionString != "" {
+		client, err := container.NewClientFromConnectionString(c.ConnectionString.Reveal(), c.Container, nil)
+		if err != nil {
+			return nil, fmt.Errorf("read checkpoint.connection_string: it must have an AccountName and AccountKey, or a BlobEndpoint and SharedAccessSignature")
+		}
+		return client, nil
+	}
+	tenant := b.tenants[c.Tenant]
+	client, err := container.NewClient(c.Account+"/"+c.Container, tenant.Credential, &container.ClientOptions{ClientOptions: tenant.ClientOptions()})
+	if err != nil {
+		return nil, fmt.Errorf("open the checkpoint container %q of %s: %w", c.Container, c.Account, err)
+	}
+	return client, nil
+}
+
+func (b *builder) sink(s config.Sink) (sink.Sink, error) {
+	switch settings := s.Settings.(type) {
+	case *file.Config:
+		return file.New(*settings, file.Deps{Logger: b.deps.Logger.With("sink", s.Name), Now: b.deps.Now})
+	case *stdout.Config:
+		return stdout.New(b.deps.Stdout), nil
+	default:
+		return nil, fmt.Errorf("kind %q is not built in", s.Kind)
+	}
+}
+
+// hubMetrics counts for an event hub source.
+type hubMetrics struct {
+	source string
+	m      *telemetry.Metrics
+}
+
+// Received counts nothing: the source's runner counts what is emitted.
+func (h hubMetrics) Received(string, int, int) {}
+
+func (h hubMetrics) Lag(partition string, messages int64, behind time.Duration) {
+	h.m.SourceLagEvents.WithLabelValues(h.source, partition).Set(float64(messages))
+	h.m.SourceLagSeconds.WithLabelValues(h.source, partition).Set(behind.Seconds())
+}
+
+func (h hubMetrics) Reconnected(string, string) { h.m.SourceReconnects.WithLabelValues(h.source).Inc() }
+
+func (h hubMetrics) Rebuilt(string, string) { h.m.SourceRebuilds.WithLabelValues(h.source).Inc() }
+
+func (h hubMetrics) Gap(_, _ string, messages int64) {
+	h.m.SourceGaps.WithLabelValues(h.source).Inc()
+	h.m.SourceMissing.WithLabelValues(h.source).Add(float64(messages))
+}
+
+func (h hubMetrics) Owned(partitions int) {
+	h.m.SourceOwned.WithLabelValues(h.source).Set(float64(partitions))
+}

@@ -1,0 +1,176 @@
+// Package pipeline connects sources to sinks: payloads are decoded, records are
+// normalized once per schema, and events are queued at the sinks of the routes.
+//
+// Data flows one way and each thing is done in one place: a source's goroutine
+// runs decode and normalize inside Emit, a sink's workers deliver, and the only
+// thing that comes back is the release of a token. The package knows no
+// concrete source or sink.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/budget"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/deadletter"
+	"github.com/lazuli-logs/lazuli/internal/normalize"
+	"github.com/lazuli-logs/lazuli/internal/sink"
+	"github.com/lazuli-logs/lazuli/internal/source"
+	"github.com/lazuli-logs/lazuli/internal/status"
+	"github.com/lazuli-logs/lazuli/internal/telemetry"
+)
+
+// Source is a source to run and where its positions are kept.
+type Source struct {
+	Name   string
+	Source source.Source
+	Store  checkpoint.Store
+}
+
+// Sink is a sink to feed and how.
+type Sink struct {
+	Name     string
+	Sink     sink.Sink
+	Delivery config.SinkDelivery
+}
+
+// Config is what a pipeline is made of.
+type Config struct {
+	Sources      []Source
+	Sinks        []Sink
+	Routes       []config.Route // names, "*" resolved
+	KeepOriginal bool
+	Budget       *budget.Budget
+	Letters      *deadletter.Store
+	SaveEvery    time.Duration // how often checkpoints are saved
+	Grace        time.Duration // how long a stop may wait for confirmations
+	Logger       *slog.Logger
+	Board        *status.Board
+	Metrics      *telemetry.Metrics
+}
+
+// Pipeline is everything that runs. It is used once: for Run or for Replay.
+type Pipeline struct {
+	cfg        Config
+	sinks      map[string]*sink.Runner
+	processors map[string]*processor // by source
+}
+
+// New compiles the mappings and wires the routes. Nothing runs yet.
+func New(cfg Config) (*Pipeline, error) {
+	p := &Pipeline{cfg: cfg, sinks: map[string]*sink.Runner{}, processors: map[string]*processor{}}
+	for _, s := range cfg.Sinks {
+		p.sinks[s.Name] = sink.NewRunner(sink.RunnerConfig{
+			Name: s.Name, Sink: s.Sink, Delivery: s.Delivery, Letters: cfg.Letters,
+			Logger: cfg.Logger, Status: cfg.Board.Component("sink", s.Name), Metrics: cfg.Metrics,
+		})
+	}
+	mappers := map[string]*normalize.Mapper{}
+	for _, r := range cfg.Routes {
+		if mappers[r.Schema] != nil {
+			continue
+		}
+		options := normalize.DefaultOptions()
+		options.KeepOriginal = cfg.KeepOriginal
+		m, err := normalize.Compile(normalize.Schema(r.Schema), options)
+		if err != nil {
+			return nil, fmt.Errorf("compile the mappings of schema %q: %w", r.Schema, err)
+		}
+		mappers[r.Schema] = m
+	}
+	for _, s := range cfg.Sources {
+		proc := &processor{name: s.Name, letters: cfg.Letters, metrics: cfg.Metrics, logger: cfg.Logger}
+		for _, r := range cfg.Routes {
+			if !slices.Contains(r.From, s.Name) {
+				continue
+			}
+			for _, to := range r.To {
+				runner := p.sinks[to]
+				if runner == nil {
+					return nil, fmt.Errorf("a route leads to sink %q, which does not exist", to)
+				}
+				proc.lane(r.Schema, mappers[r.Schema]).add(runner)
+			}
+		}
+		p.processors[s.Name] = proc
+	}
+	return p, nil
+}
+
+// Run runs until ctx ends or every source is done, then drains: sources stop
+// reading, what is in flight has the grace period to be confirmed, checkpoints
+// are saved, sinks are closed. It returns the errors of sources that could not
+// go on; those do not stop the others.
+func (p *Pipeline) Run(ctx context.Context) error {
+	stopSinks := p.startSinks()
+	hurry := context.AfterFunc(ctx, p.hurry)
+	defer hurry()
+	var mu sync.Mutex
+	var errs []error
+	var sources sync.WaitGroup
+	for _, s := range p.cfg.Sources {
+		sources.Go(func() {
+			state := p.cfg.Board.Component("source", s.Name)
+			runner := source.NewRunner(source.RunnerConfig{
+				Name: s.Name, Store: s.Store, Budget: p.cfg.Budget, Process: p.processors[s.Name].process,
+				SaveEvery: p.cfg.SaveEvery, Grace: p.cfg.Grace, Logger: p.cfg.Logger,
+				Status: p.cfg.Board.Component("checkpoint", s.Name), Metrics: p.cfg.Metrics,
+			})
+			err := runner.Run(ctx, s.Source)
+			if err == nil {
+				state.Set(status.Stopped, "", "")
+				return
+			}
+			p.cfg.Logger.Error("source cannot go on", "source", s.Name, "error", err)
+			state.Set(status.Failed, err.Error(), "mend what the error names and start again")
+			mu.Lock()
+			errs = append(errs, fmt.Errorf("source %q: %w", s.Name, err))
+			mu.Unlock()
+		})
+	}
+	sources.Wait()
+	p.hurry()
+	errs = append(errs, stopSinks(p.cfg.Grace))
+	return errors.Join(errs...)
+}
+
+// startSinks runs the sinks. The returned function waits for what is queued,
+// for as long as it is told, and closes them.
+func (p *Pipeline) startSinks() (stop func(grace time.Duration) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, r := range p.sinks {
+		workers.Go(func() {
+			if err := r.Run(ctx); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	return func(grace time.Duration) error {
+		drain, done := context.WithTimeout(ctx, grace)
+		for _, r := range p.sinks {
+			r.Drain(drain)
+		}
+		done()
+		cancel()
+		workers.Wait()
+		return errors.Join(errs...)
+	}
+}
+
+func (p *Pipeline) hurry() {
+	for _, r := range p.sinks {
+		r.Hurry()
+	}
+}
