@@ -32,7 +32,7 @@ func NewTenant(name string, c config.Tenant) (*Tenant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tenant %q: %w", name, err)
 	}
-	tlsConfig, err := TLSConfig(c.CAFile)
+	tlsConfig, err := TLSConfig(string(c.CAFile))
 	if err != nil {
 		return nil, fmt.Errorf("tenant %q: ca_file: %w", name, err)
 	}

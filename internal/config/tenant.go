@@ -13,7 +13,7 @@ type Tenant struct {
 	Cloud      string     `yaml:"cloud" doc:"Azure cloud the tenant lives in." enum:"public|us_gov|china"`
 	Endpoints  Endpoints  `yaml:"endpoints" doc:"Endpoints that differ from those of the cloud."`
 	Credential Credential `yaml:"credential" doc:"How Lazuli signs in." required:"true"`
-	CAFile     string     `yaml:"ca_file" doc:"PEM file of certificate authorities trusted beside the system's, e.g. of a TLS-inspecting proxy." example:"/etc/lazuli/ca.pem"`
+	CAFile     Path       `yaml:"ca_file" doc:"PEM file of certificate authorities trusted beside the system's, e.g. of a TLS-inspecting proxy." example:"/etc/lazuli/ca.pem"`
 	Proxy      string     `yaml:"proxy" doc:"HTTP proxy for this tenant's HTTPS requests; empty means the environment's HTTPS_PROXY and NO_PROXY." example:"http://proxy.contoso.com:3128"`
 }
 

@@ -27,7 +27,7 @@ type Config struct {
 	PrefetchBytes    config.Size     `yaml:"prefetch_bytes" doc:"Memory for messages asked for ahead, over all partitions of this source; fewer are asked for when messages are large."`
 	Batch            Batch           `yaml:"batch" doc:"Most that is handed to the pipeline at once; nothing waits for a batch to fill."`
 	Watchdog         config.Duration `yaml:"watchdog" doc:"A partition that stands still this long while the hub grows gets a new link, then a new connection; 0s turns it off."`
-	CAFile           string          `yaml:"ca_file" doc:"PEM file of certificate authorities trusted beside the system's; empty means the tenant's." example:"/etc/lazuli/ca.pem"`
+	CAFile           config.Path     `yaml:"ca_file" doc:"PEM file of certificate authorities trusted beside the system's; empty means the tenant's." example:"/etc/lazuli/ca.pem"`
 	Endpoint         string          `yaml:"endpoint" doc:"Address to connect to instead of the namespace's own, e.g. of a private gateway." example:"10.0.0.5:5671"`
 }
 

@@ -41,13 +41,15 @@ type reader struct {
 	payloads    []event.Payload // reused by every Emit
 	problem     string          // class of the problem last logged, "" if none
 
-	mu      sync.Mutex // guards what the watch reads
-	at      position   // behind the last message emitted
-	known   bool       // at is set
-	reading bool       // a link is open
-	blocked bool       // in Emit
-	restart context.CancelCauseFunc
 	watched watched // used by the watch only
+
+	// The reader alone writes these, under mu, and reads them without it; the
+	// watch reads them under mu.
+	mu      sync.Mutex
+	at      position                // behind the last message emitted
+	known   bool                    // at is set
+	blocked bool                    // in Emit
+	restart context.CancelCauseFunc // ends the open link; nil if there is none
 }
 
 func (s *Source) newReader(partition string, conn *connection) *reader {
@@ -94,9 +96,9 @@ func (r *reader) run(ctx context.Context, out source.Output) (err error) {
 				return errors.New(p.reason)
 			}
 			<-ctx.Done()
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
-		r.at, r.known = at, true
+		r.moveTo(at)
 	}
 	wait := r.src.backoff()
 	for {
@@ -186,8 +188,8 @@ func (r *reader) follow(ctx context.Context, stream source.Stream, healthy func(
 
 	linkCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r.setReading(true, cancel)
-	defer r.setReading(false, nil)
+	r.setRestart(cancel)
+	defer r.setRestart(nil)
 	return atLink, r.receive(ctx, linkCtx, stream, link, healthy)
 }
 
@@ -351,10 +353,14 @@ func (r *reader) emit(ctx context.Context, stream source.Stream, batch []event.P
 	if err := stream.Emit(ctx, batch, next.cursor()); err != nil {
 		return err
 	}
+	r.moveTo(next)
+	return nil
+}
+
+func (r *reader) moveTo(p position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.at, r.known = next, true
-	return nil
+	r.at, r.known = p, true
 }
 
 func (r *reader) forget() {
@@ -369,10 +375,10 @@ func (r *reader) setBlocked(b bool) {
 	r.blocked = b
 }
 
-func (r *reader) setReading(b bool, restart context.CancelCauseFunc) {
+func (r *reader) setRestart(restart context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reading, r.restart = b, restart
+	r.restart = restart
 }
 
 // report publishes a problem, and logs it when it is a new one.

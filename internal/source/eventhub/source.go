@@ -26,7 +26,7 @@ import (
 type Deps struct {
 	Name        string            // configured name of the source
 	Tenant      *azure.Tenant     // nil with a connection string
-	Logger      *slog.Logger      // nil: no log
+	Logger      *slog.Logger      // names the source; nil: no log
 	Status      *status.Component // nil: not reported
 	Metrics     Metrics           // nil: not counted
 	Checkpoints checkpoint.Store  // the one the runner saves to
@@ -111,7 +111,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 	if cfg.ConnectionString == "" && deps.Tenant == nil {
 		return fail(fmt.Errorf("tenant %q was not passed", cfg.Tenant))
 	}
-	trust, err := azure.TLSConfig(cfg.CAFile)
+	trust, err := azure.TLSConfig(string(cfg.CAFile))
 	if err != nil {
 		return fail(fmt.Errorf("ca_file: %w", err))
 	}
@@ -139,7 +139,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 	}
 	s := &Source{
 		cfg: cfg, target: target, start: begin, deps: deps,
-		log:     deps.Logger.With("source", deps.Name, "hub", target.Hub),
+		log:     deps.Logger.With("hub", target.Hub),
 		metrics: deps.Metrics,
 		health:  newHealth(deps.Status),
 		timing:  defaultTiming(),

@@ -40,28 +40,33 @@ func (s *Source) watch(ctx context.Context) {
 	}
 }
 
+// look compares one reader with what its partition holds.
 func (s *Source) look(ctx context.Context, r *reader, p azeventhubs.PartitionProperties) {
-	now := s.deps.Now()
+	now, last := s.deps.Now(), p.LastEnqueuedSequenceNumber
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	at, known, blocked, restart := r.at, r.known, r.blocked, r.restart
+	r.mu.Unlock()
 
-	last, sequence := p.LastEnqueuedSequenceNumber, r.at.sequence
-	if !r.known {
+	if known && last < at.sequence {
+		if restart != nil {
+			restart(errRecreated)
+		}
+		return
+	}
+	sequence := at.sequence
+	if !known {
+		// Nothing was read yet: what the configured start leaves to read.
 		sequence = p.BeginningSequenceNumber - 1
-		if p.IsEmpty || !s.start.since.IsZero() && p.LastEnqueuedOn.Before(s.start.since) {
+		if p.IsEmpty || p.LastEnqueuedOn.Before(s.start.since) {
 			sequence = last
 		}
-	}
-	if r.known && r.reading && last < sequence {
-		r.restart(errRecreated)
-		return
 	}
 	lag := max(0, last-sequence)
 	var age time.Duration
 	switch {
 	case lag == 0:
-	case r.known && !r.at.enqueued.IsZero():
-		age = now.Sub(r.at.enqueued)
+	case known && !at.enqueued.IsZero():
+		age = now.Sub(at.enqueued)
 	default:
 		age = now.Sub(p.LastEnqueuedOn)
 	}
@@ -71,8 +76,8 @@ func (s *Source) look(ctx context.Context, r *reader, p azeventhubs.PartitionPro
 	if sequence != w.sequence {
 		*w = watched{sequence: sequence}
 	}
-	// Blocked in Emit is back-pressure, and a closed link has its own retry.
-	if lag == 0 || r.blocked || !r.reading {
+	// Blocked in Emit is back-pressure, and without a link there is a retry.
+	if lag == 0 || blocked || restart == nil {
 		w.behind = time.Time{}
 		return
 	}
@@ -89,15 +94,16 @@ func (s *Source) look(ctx context.Context, r *reader, p azeventhubs.PartitionPro
 	what := "link"
 	if w.strikes > 1 {
 		what = "connection"
-		_, generation, err := r.conn.get()
-		if err == nil {
-			go r.conn.replace(ctx, generation)
-		}
 	}
 	s.metrics.Rebuilt(r.id, what)
 	r.log.Warn("partition stands still although the hub has more: replacing its "+what,
 		"position", sequence, "last", last, "for", watchdog)
-	r.restart(errStalled)
+	if what == "connection" {
+		if _, generation, err := r.conn.get(); err == nil {
+			r.conn.replace(ctx, generation)
+		}
+	}
+	restart(errStalled)
 }
 
 // gap reports messages that came after from and before the message numbered
