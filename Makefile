@@ -1,0 +1,53 @@
+# Lazuli's tasks. `make` alone lists them.
+.DEFAULT_GOAL := help
+FUZZTIME ?= 5m
+
+.PHONY: help
+help: ## List the tasks.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/lazuli, static.
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/lazuli ./cmd/lazuli
+
+.PHONY: demo
+demo: ## Run Lazuli on the built-in Azure.
+	go run ./cmd/lazuli demo
+
+.PHONY: test
+test: vet node ## Run every test, with the race detector and Microsoft's JavaScript client.
+	go test -race -shuffle=on -timeout 20m ./...
+
+.PHONY: vet
+vet: ## Check formatting and suspicious code.
+	@unformatted=$$(gofmt -l cmd internal e2e); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+
+.PHONY: node
+node: ## Install what the tests take from npm: Azurite and the Event Hubs client.
+	npm ci --prefix e2e --no-audit --no-fund --loglevel=error
+	npm ci --prefix e2e/js --no-audit --no-fund --loglevel=error
+
+.PHONY: lint
+lint: ## Run golangci-lint, if it is installed.
+	golangci-lint run
+
+.PHONY: bench
+bench: ## Measure; docs/benchmarks.md explains the output.
+	go run ./e2e/bench
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (5m) each.
+	@grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u | while read -r dir; do \
+		grep -h '^func Fuzz' $$dir/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/' | while read -r target; do \
+			echo "$$dir $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; \
+		done || exit 1; \
+	done
+
+.PHONY: gen
+gen: ## Rewrite what is generated: option tables in READMEs, golden files.
+	go test ./internal/component ./internal/normalize/... -run 'Golden|Reference|Readme|README' -update
+
+.PHONY: clean
+clean: ## Remove what was built and installed.
+	rm -rf bin e2e/node_modules e2e/js/node_modules
