@@ -6,11 +6,13 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Config is a whole document after Load: defaults filled in, references
-// replaced, names checked. It is plain data and is not changed afterwards.
+// replaced, names checked. Sources and sinks that no route touches are left
+// out. It is plain data and is not changed afterwards.
 type Config struct {
 	Tenants     map[string]Tenant `yaml:"tenants" doc:"The Entra tenants that sources and sinks sign in to, by a name of your choice."`
 	Sources     []Source          `yaml:"sources" required:"true" doc:"Where logs are read, by a name of your choice. The name is part of the checkpoints: renaming a source makes it start anew."`
@@ -149,8 +151,12 @@ func (c *Checkpoint) Validate(r *Report) {
 	case c.Account != "" && c.Tenant == "":
 		r.Add("tenant", "required beside account", "name the tenant whose credential opens the account")
 	}
-	if c.Account != "" && !isHTTPURL(c.Account) {
+	switch {
+	case c.Account == "":
+	case !isHTTPURL(c.Account):
 		r.Add("account", fmt.Sprintf("is %q, not a URL", c.Account), "write the blob endpoint, e.g. https://contosolazuli.blob.core.windows.net")
+	case strings.HasSuffix(c.Account, "/") || strings.Contains(c.Account, "?"):
+		r.Add("account", fmt.Sprintf("is %q; it must end with the host", c.Account), "remove what follows the host")
 	}
 	switch {
 	case c.Container == "":

@@ -295,7 +295,7 @@ func (d *decoder) checkTenants(cfg *Config) {
 }
 
 // checkRoutes replaces "*" by names, fills in the route that stands for none,
-// and reports names that do not exist.
+// reports names that do not exist, and leaves out what no route touches.
 func (d *decoder) checkRoutes(cfg *Config) {
 	sources, sinks := make([]string, len(cfg.Sources)), make([]string, len(cfg.Sinks))
 	for i, s := range cfg.Sources {
@@ -343,9 +343,13 @@ func (d *decoder) checkRoutes(cfg *Config) {
 	}
 	for _, name := range sinks {
 		if !to[name] {
-			d.warn(join("sinks", printableKey(name)), "no route leads here: the sink gets nothing", "add a route, or remove the sink")
+			d.warn(join("sinks", printableKey(name)), "no route leads here: the sink is not used", "add a route, or remove the sink")
 		}
 	}
+	// Were a source without a route read, its checkpoints would pass records
+	// that no sink has.
+	cfg.Sources = slices.DeleteFunc(cfg.Sources, func(s Source) bool { return !from[s.Name] })
+	cfg.Sinks = slices.DeleteFunc(cfg.Sinks, func(s Sink) bool { return !to[s.Name] })
 }
 
 // routeNames returns the names that a list of a route stands for, each once

@@ -202,3 +202,18 @@ limits: {in_flight: lots}
 		t.Errorf("error (-want +got):\n%s", diff)
 	}
 }
+
+// A source that is read without a route would lose what it reads: its
+// checkpoints move on although no sink has the records.
+func TestWhatNoRouteTouchesIsLeftOut(t *testing.T) {
+	cfg, err := loadFile(t, "testdata/unrouted.warn.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cfg.Sources) != 1 || cfg.Sources[0].Name != "entra" {
+		t.Errorf("sources = %+v, want entra alone", cfg.Sources)
+	}
+	if len(cfg.Sinks) != 1 || cfg.Sinks[0].Name != "out" {
+		t.Errorf("sinks = %+v, want out alone", cfg.Sinks)
+	}
+}
