@@ -327,7 +327,7 @@ func (d *decoder) checkRoutes(cfg *Config) {
 				to[sink] = true
 				w := way{source, r.Schema, sink}
 				if before, found := ways[w]; found && twice == "" {
-					twice = fmt.Sprintf("%s reaches %s as %s by routes[%d] already: its events are delivered twice", source, sink, r.Schema, before)
+					twice = fmt.Sprintf("%s reaches %s as %s by routes[%d] already; once is enough, it is not delivered twice", source, sink, r.Schema, before)
 				}
 				ways[w] = i
 			}
