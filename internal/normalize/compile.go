@@ -1,10 +1,10 @@
 package normalize
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
@@ -26,16 +26,39 @@ func compileRows(rows []rowSpec) (*program, error) {
 			return nil, &MappingError{File: rows[i].file, Line: rows[i].line, Rule: fmt.Sprintf("field %s: %v", rows[i].to, err)}
 		}
 	}
-	sortMembers(c.p.root)
+	c.p.root.sort()
+	c.p.root.fix()
 	return &c.p, nil
 }
 
-// sortMembers puts members in the order of their names: the order of a document
-// does not depend on how its tables are split into files.
-func sortMembers(n *outNode) {
-	sort.SliceStable(n.children, func(i, j int) bool { return string(n.children[i].key) < string(n.children[j].key) })
+// sort puts members in the order of their names: the order of a document does
+// not depend on how its tables are split into files.
+func (n *outNode) sort() {
+	slices.SortStableFunc(n.children, func(a, b *outNode) int { return bytes.Compare(a.key, b.key) })
 	for _, child := range n.children {
-		sortMembers(child)
+		child.sort()
+	}
+}
+
+// fix finds the values that are the same in every document.
+func (n *outNode) fix() {
+	constant := len(n.trees) == 0 && len(n.children) > 0
+	object := []byte{'{'}
+	for i, child := range n.children {
+		child.fix()
+		constant = constant && child.fixed != nil
+		if i > 0 {
+			object = append(object, ',')
+		}
+		object = append(append(object, child.key...), child.fixed...)
+	}
+	switch {
+	case constant:
+		n.fixed = append(object, '}')
+	case len(n.rules) > 0 && !n.list:
+		if r := n.rules[0]; r.conds == nil && r.literals != nil {
+			n.fixed = r.literals[0]
+		}
 	}
 }
 
@@ -82,7 +105,7 @@ func (n *outNode) child(name string) *outNode {
 			return c
 		}
 	}
-	c := &outNode{key: key}
+	c := &outNode{key: key, hash: hashName(key)}
 	n.children = append(n.children, c)
 	return c
 }
@@ -310,7 +333,17 @@ func compileTree(spec treeSpec) (*treeRule, error) {
 		}
 		m.omit = true
 	}
+	root.setSalt(uint32(len(plainTrees)))
 	return root, nil
+}
+
+func (t *treeRule) setSalt(salt uint32) {
+	t.salt = salt
+	for i := range t.members {
+		if r := t.members[i].rule; r != nil {
+			r.setSalt(salt*31 + uint32(i) + 1)
+		}
+	}
 }
 
 // at returns the member a path leads to, making what is missing on the way.

@@ -26,10 +26,12 @@ type pathMember struct {
 // a value has rules: alternatives tried in order, or all of them for a list.
 type outNode struct {
 	key      []byte // `"name":`
+	hash     uint32 // of key
 	children []*outNode
 	trees    []*rule
 	rules    []*rule
 	list     bool
+	fixed    []byte // the value, if it is the same in every document
 }
 
 // rule is one compiled row of a table.
@@ -61,6 +63,9 @@ type source struct {
 }
 
 const wholeRecord = -1
+
+// isMember says that the value is what the slot holds, with nothing to walk.
+func (s *source) isMember() bool { return s.special == notSpecial && s.slot >= 0 && s.path == nil }
 
 type special uint8
 
@@ -125,6 +130,7 @@ type treeRule struct {
 	shape   shape
 	names   nameTable // → index into members: those that differ
 	members []treeMember
+	salt    uint32 // tells rules apart in the cache of members
 }
 
 type treeMember struct {
@@ -156,6 +162,6 @@ var shapes = map[string]shape{"by_index": byIndex, "by_key": byKey}
 // plainTrees are the rules for what no rule names.
 var plainTrees = [...]*treeRule{
 	keepNames:         {naming: keepNames},
-	snakeCase:         {naming: snakeCase},
-	dotsToUnderscores: {naming: dotsToUnderscores},
+	snakeCase:         {naming: snakeCase, salt: 1},
+	dotsToUnderscores: {naming: dotsToUnderscores, salt: 2},
 }

@@ -22,6 +22,8 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 		dst = append(dst, child.key...)
 		ok := true
 		switch {
+		case child.fixed != nil:
+			dst = append(dst, child.fixed...)
 		case child.rules == nil:
 			dst = append(dst, '{')
 			inner := len(dst)
@@ -36,7 +38,7 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 		if !ok {
 			dst = dst[:mark]
 		} else if len(n.trees) > 0 {
-			guard.admit(dst, name, name+len(child.key))
+			guard.reserve(name, name+len(child.key), child.hash)
 		}
 	}
 	for _, t := range n.trees {
@@ -87,7 +89,13 @@ func (w *Worker) appendFirst(dst []byte, rules []*rule) ([]byte, bool) {
 		for i := range r.sources {
 			src := &r.sources[i]
 			ok := false
-			if src.special != notSpecial {
+			if src.isMember() {
+				n := w.slots[src.slot]
+				if n < 0 {
+					continue
+				}
+				dst, ok = w.appendValue(dst, r, int(n))
+			} else if src.special != notSpecial {
 				dst, ok = w.appendSpecial(dst, r, src.special)
 			} else {
 				for _, n := range w.collect(src) {
@@ -224,7 +232,9 @@ func (w *Worker) appendValue(dst []byte, r *rule, n int) ([]byte, bool) {
 	if !ok {
 		return dst, false
 	}
-	return w.appendText(dst, r, text)
+	// What is cut out of a string that needs no escapes needs none either.
+	clean := w.x.Nodes[n].Flags&(jsonscan.Escaped|jsonscan.NotUTF8) == 0 && kind < jsonscan.Object
+	return w.appendTransformed(dst, r, text, clean)
 }
 
 // textOf returns node n as text if it is of one of the kinds: a string unescaped, a
@@ -253,6 +263,10 @@ func (w *Worker) textOf(only kindSet, n int) ([]byte, bool) {
 // appendText takes a text through the steps of a rule and appends what comes
 // out of it as JSON.
 func (w *Worker) appendText(dst []byte, r *rule, text []byte) ([]byte, bool) {
+	return w.appendTransformed(dst, r, text, false)
+}
+
+func (w *Worker) appendTransformed(dst []byte, r *rule, text []byte, clean bool) ([]byte, bool) {
 	for i := range r.steps {
 		var ok bool
 		if text, ok = r.steps[i].run(w, text, r.steps[i].argument); !ok || len(text) == 0 {
@@ -268,6 +282,10 @@ func (w *Worker) appendText(dst []byte, r *rule, text []byte) ([]byte, bool) {
 	}
 	if r.finish != nil {
 		return r.finish(w, dst, text, r.argument)
+	}
+	if clean {
+		dst = append(append(dst, '"'), text...)
+		return append(dst, '"'), true
 	}
 	return appendQuoted(dst, text), true
 }

@@ -101,8 +101,11 @@ func stepIP(_ *Worker, text []byte, _ string) ([]byte, bool) {
 
 func stepPort(_ *Worker, text []byte, _ string) ([]byte, bool) {
 	address, port := splitAddress(text)
+	if len(port) == 0 || port[0] == '0' {
+		return nil, false
+	}
 	n, err := strconv.ParseUint(string(port), 10, 16)
-	return port, err == nil && n > 0 && port[0] != '0' && isAddress(address)
+	return port, err == nil && n > 0 && isAddress(address)
 }
 
 var resourceParts = []string{"tenant", "subscription", "group", "provider", "provider_namespace", "name", "namespace", "authorization_rule"}

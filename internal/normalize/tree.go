@@ -16,36 +16,77 @@ func (w *Worker) appendTreeMembers(dst []byte, opening, n int, t *treeRule, guar
 		if nodes[c].Kind == jsonscan.Null {
 			continue
 		}
-		var key []byte
-		below := plainTrees[t.naming]
-		if t.names.len > 0 {
-			if i := t.names.find(w.key(c)); i >= 0 {
-				m := &t.members[i]
-				if m.omit {
-					continue
-				}
-				if key = m.key; m.rule != nil {
-					below = m.rule
-				}
-			}
+		m := w.member(c, t)
+		if m.omit {
+			continue
 		}
 		mark := len(dst)
 		if mark > opening {
 			dst = append(dst, ',')
 		}
 		name := len(dst)
-		if key != nil {
-			dst = append(dst, key...)
-		} else {
-			dst = w.appendName(dst, c, t.naming)
-		}
-		if !guard.admit(dst, name, len(dst)) {
+		dst = append(dst, m.key...)
+		if !guard.admit(dst, name, m.hash) {
 			dst = dst[:mark]
 			continue
 		}
-		dst = w.appendTree(dst, c, below)
+		dst = w.appendTree(dst, c, m.below)
 	}
 	return dst
+}
+
+// A memberCache remembers what becomes of the members of trees: their names are
+// few, and come again with every record. A name may lie in a few places; if all
+// are taken one is overwritten in place, so that names which never come again
+// cost no memory.
+type memberCache [1024]cachedMember
+
+const cacheWays = 4
+
+type cachedMember struct {
+	tree  *treeRule
+	name  []byte // in the record
+	key   []byte // `"name":` in the document
+	hash  uint32 // of key
+	omit  bool
+	below *treeRule
+}
+
+// member returns what becomes of member n of an object under rule t.
+func (w *Worker) member(n int, t *treeRule) *cachedMember {
+	name := w.key(n)
+	h := hashName(name) ^ t.salt
+	for i := range uint32(cacheWays) {
+		e := &w.members[(h+i)%uint32(len(w.members))]
+		if e.tree == t && string(e.name) == string(name) {
+			return e
+		}
+		if e.tree == nil {
+			w.remember(e, name, t)
+			return e
+		}
+	}
+	e := &w.members[(h+h>>16%cacheWays)%uint32(len(w.members))]
+	w.remember(e, name, t)
+	return e
+}
+
+func (w *Worker) remember(e *cachedMember, name []byte, t *treeRule) {
+	e.tree, e.below, e.omit = t, plainTrees[t.naming], false
+	e.name = append(e.name[:0], name...)
+	e.key = e.key[:0]
+	if i := t.names.find(name); i >= 0 {
+		m := &t.members[i]
+		e.omit = m.omit
+		e.key = append(e.key, m.key...)
+		if m.rule != nil {
+			e.below = m.rule
+		}
+	}
+	if len(e.key) == 0 {
+		e.key = w.appendName(e.key, name, t.naming)
+	}
+	e.hash = hashName(e.key)
 }
 
 // appendTree appends value n as t says.
@@ -87,8 +128,6 @@ func (w *Worker) appendTree(dst []byte, n int, t *treeRule) []byte {
 // is appended, if the elements are not such pairs.
 func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bool) {
 	start := len(dst)
-	inner := *t
-	inner.shape = asItIs
 	dst = append(dst, '{')
 	opening := len(dst)
 	guard := nameGuard{w: w}
@@ -120,8 +159,8 @@ func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bo
 			text, _ := w.textOf(0, key)
 			dst = append(appendQuoted(dst, text), ':')
 		}
-		if guard.admit(dst, name, len(dst)) {
-			dst = w.appendTree(dst, value, &inner)
+		if guard.admit(dst, name, hashName(dst[name:])) {
+			dst = w.appendTree(dst, value, t)
 		} else {
 			return dst[:start], false // two pairs with one key: only the list holds both
 		}
@@ -130,23 +169,20 @@ func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bo
 	return append(dst, '}'), true
 }
 
-// appendName appends the name of member n, quoted and with its colon.
-func (w *Worker) appendName(dst []byte, n int, rule naming) []byte {
-	name := w.key(n)
+// appendName appends a member's name as a rule forms it, quoted and with its colon.
+func (w *Worker) appendName(dst, name []byte, rule naming) []byte {
 	if len(name) == 0 {
 		return append(dst, `"_":`...) // Elasticsearch takes no empty names
 	}
+	mark := len(w.text)
+	w.text = jsonscan.AppendEscaped(w.text, name)
+	name = w.text[mark:]
 	dst = append(dst, '"')
-	start := len(dst)
-	if w.x.Nodes[n].Flags&(jsonscan.KeyEscaped|jsonscan.KeyNotUTF8) != 0 {
-		dst = jsonscan.AppendEscaped(dst, name)
-		name = append(w.text[len(w.text):], dst[start:]...)
-		dst = dst[:start]
-	}
 	switch rule {
 	case snakeCase:
 		dst = appendSnakeCase(dst, name)
 	case dotsToUnderscores:
+		start := len(dst)
 		dst = append(dst, name...)
 		for i := start; i < len(dst); i++ {
 			if dst[i] == '.' {
@@ -156,6 +192,7 @@ func (w *Worker) appendName(dst []byte, n int, rule naming) []byte {
 	default:
 		dst = append(dst, name...)
 	}
+	w.text = w.text[:mark]
 	return append(dst, '"', ':')
 }
 
@@ -202,10 +239,9 @@ func (g *nameGuard) open() { g.base = len(g.w.marks) }
 
 func (g *nameGuard) close() { g.w.marks = g.w.marks[:g.base] }
 
-// admit takes the name at out[start:end], or says that it is taken.
-func (g *nameGuard) admit(out []byte, start, end int) bool {
-	name := out[start:end]
-	h := hashName(name)
+// admit takes the name at the end of out, with its hash, or says that it is taken.
+func (g *nameGuard) admit(out []byte, start int, h uint32) bool {
+	name := out[start:]
 	word, bit := &g.bits[h>>6&15], uint64(1)<<(h&63)
 	if *word&bit != 0 {
 		for _, m := range g.w.marks[g.base:] {
@@ -215,6 +251,12 @@ func (g *nameGuard) admit(out []byte, start, end int) bool {
 		}
 	}
 	*word |= bit
-	g.w.marks = append(g.w.marks, span{start, end})
+	g.w.marks = append(g.w.marks, span{start, len(out)})
 	return true
+}
+
+// reserve takes a name that is known to be new.
+func (g *nameGuard) reserve(start, end int, h uint32) {
+	g.bits[h>>6&15] |= 1 << (h & 63)
+	g.w.marks = append(g.w.marks, span{start, end})
 }

@@ -38,7 +38,7 @@ type Result struct {
 type Worker struct {
 	m *Mapper
 
-	in          *Input
+	in          Input
 	x           *jsonscan.Index // in.Index, or expanded
 	node        int
 	slots       []int32 // node of each source path, or -1
@@ -54,6 +54,7 @@ type Worker struct {
 	names    []byte // an unescaped member name
 	nodes    []int32
 	marks    []span // elements of the list, or members of the tree, being written
+	members  memberCache
 	times    []rankedNode
 	expanded jsonscan.Index // the record with the JSON in its strings put in their place
 	inner    jsonscan.Index // JSON in a string
@@ -71,7 +72,7 @@ func (m *Mapper) Worker() *Worker { return &Worker{m: m} }
 // on the schema. Nothing of the input is kept after it returns, and dst must
 // not overlap the input.
 func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
-	w.in, w.x, w.node = &in, in.Index, in.Node
+	w.in, w.x, w.node = in, in.Index, in.Node
 	w.text = w.text[:0]
 	w.resource.source, w.agent.source = nil, nil
 	if w.raw = in.Raw; w.raw == nil {
@@ -84,7 +85,7 @@ func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
 	} else {
 		dst = w.appendDocument(dst, w.m.programs[w.logType.number])
 	}
-	w.in, w.x, w.raw = nil, nil, nil
+	w.in, w.x, w.raw = Input{}, nil, nil
 	return dst, r
 }
 
