@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -56,8 +57,6 @@ type Index struct {
 	Src   []byte
 	Nodes []Node
 	Flags Flags // those of all nodes together
-
-	stack []uint32
 }
 
 // SyntaxError says what is wrong with a document, and where. Its text is only
@@ -140,150 +139,202 @@ func (x *Index) Scan(src []byte) (int, error) {
 }
 
 func (x *Index) scan(src []byte) (int, error) {
-	stack := x.stack[:0]
-	defer func() { x.stack = stack }()
+	nodes := x.Nodes
+	// The node and the closing bracket of the innermost open container. While a
+	// container is open, its node's Next holds the one around it.
+	open, closer := none, byte(0)
+	depth := 0
 	i := skipSpace(src, 0)
-	var keyStart, keyEnd int
-	var flags Flags
 	for {
+		// In an object, a member's name starts at i.
+		var keyStart, keyEnd int
+		var flags Flags
+		if closer == '}' {
+			if i >= len(src) {
+				return i, incomplete(i, "where a member name should be")
+			}
+			if src[i] != '"' {
+				return i, unexpected(src, i, "where a member name should be")
+			}
+			keyStart = i + 1
+			keyEnd = keyStart
+			for keyEnd+8 <= len(src) {
+				if mask := special(binary.LittleEndian.Uint64(src[keyEnd:])); mask != 0 {
+					keyEnd += bits.TrailingZeros64(mask) >> 3
+					break
+				}
+				keyEnd += 8
+			}
+			if keyEnd >= len(src) || src[keyEnd] != '"' {
+				end, f, err := scanString(src, i)
+				if err != nil {
+					return end, err
+				}
+				flags = f << keyShift
+				keyEnd = end - 1
+			}
+			i = keyEnd + 1
+			if i < len(src) && src[i] != ':' {
+				i = skipSpace(src, i)
+			}
+			if i >= len(src) {
+				return i, incomplete(i, "after a member name")
+			}
+			if src[i] != ':' {
+				return i, unexpected(src, i, "where a colon should be")
+			}
+			if i++; i < len(src) && src[i] <= ' ' {
+				i = skipSpace(src, i)
+			}
+		}
 		// A value starts at i.
 		if i >= len(src) {
 			return i, incomplete(i, "where a value should be")
 		}
-		node := Node{Start: uint32(i), KeyStart: uint32(keyStart), KeyEnd: uint32(keyEnd), Flags: flags}
-		x.Flags |= flags
-		flags, keyStart, keyEnd = 0, 0, 0
+		start := i
+		var kind Kind
 		switch c := src[i]; c {
-		case '{', '[':
-			if len(stack) == MaxDepth {
-				return i, &SyntaxError{Offset: i, TooDeep: true}
-			}
-			node.Kind = Object
-			if c == '[' {
-				node.Kind = Array
-			}
-			stack = append(stack, uint32(len(x.Nodes)))
-			x.Nodes = append(x.Nodes, node)
-			i = skipSpace(src, i+1)
-			if i >= len(src) {
-				return i, incomplete(i, insideContainer(node.Kind))
-			}
-			if src[i] == c+2 { // '}' is '{'+2 and ']' is '['+2
-				break // closed below
-			}
-			if c == '[' {
-				continue
-			}
-			var err error
-			if i, keyStart, keyEnd, flags, err = scanKey(src, i); err != nil {
-				return i, err
-			}
-			continue
 		case '"':
-			end, f, err := scanString(src, i)
+			kind = String
+			i++
+			for i+8 <= len(src) {
+				if mask := special(binary.LittleEndian.Uint64(src[i:])); mask != 0 {
+					i += bits.TrailingZeros64(mask) >> 3
+					break
+				}
+				i += 8
+			}
+			if i < len(src) && src[i] == '"' {
+				i++
+				break
+			}
+			end, f, err := scanString(src, start)
 			if err != nil {
 				return end, err
 			}
-			node.Kind, node.Flags = String, node.Flags|f
-			x.Flags |= f
+			flags |= f
 			i = end
-			node.End, node.Next = uint32(i), uint32(len(x.Nodes)+1)
-			x.Nodes = append(x.Nodes, node)
+		case '{', '[':
+			if depth == MaxDepth {
+				return i, &SyntaxError{Offset: i, TooDeep: true}
+			}
+			kind = Object
+			if c == '[' {
+				kind = Array
+			}
+			if len(nodes) == cap(nodes) {
+				nodes = x.grow(nodes)
+			}
+			nodes = append(nodes, Node{
+				Start: uint32(start), KeyStart: uint32(keyStart), KeyEnd: uint32(keyEnd),
+				Next: open, Kind: kind, Flags: flags,
+			})
+			x.Flags |= flags
+			open, closer = uint32(len(nodes)-1), c+2 // '}' is '{'+2 and ']' is '['+2
+			depth++
+			i = skipSpace(src, i+1)
+			if i >= len(src) {
+				return i, incomplete(i, insideContainer(kind))
+			}
+			if src[i] != closer {
+				continue
+			}
+			kind = closed
 		case 't', 'f', 'n':
 			word := "true"
-			node.Kind = True
+			kind = True
 			if c == 'f' {
-				word, node.Kind = "false", False
+				word, kind = "false", False
 			} else if c == 'n' {
-				word, node.Kind = "null", Null
+				word, kind = "null", Null
 			}
 			if len(src)-i < len(word) || string(src[i:i+len(word)]) != word {
-				for k := range word {
-					if i+k >= len(src) {
-						return i + k, incomplete(i+k, "inside a word")
-					}
-					if src[i+k] != word[k] {
-						return i + k, unexpected(src, i+k, "in a word")
-					}
-				}
+				return wrongWord(src, i, word)
 			}
 			i += len(word)
-			node.End, node.Next = uint32(i), uint32(len(x.Nodes)+1)
-			x.Nodes = append(x.Nodes, node)
 		default:
+			kind = Number
 			end, err := scanNumber(src, i)
 			if err != nil {
 				return end, err
 			}
-			node.Kind = Number
 			i = end
-			node.End, node.Next = uint32(i), uint32(len(x.Nodes)+1)
-			x.Nodes = append(x.Nodes, node)
 		}
-		// A value has ended at i, or a container is about to close there.
+		if kind != closed {
+			if len(nodes) == cap(nodes) {
+				nodes = x.grow(nodes)
+			}
+			nodes = nodes[:len(nodes)+1]
+			p := &nodes[len(nodes)-1]
+			p.Start, p.End, p.KeyStart, p.KeyEnd = uint32(start), uint32(i), uint32(keyStart), uint32(keyEnd)
+			p.Next, p.Kind, p.Flags = uint32(len(nodes)), kind, flags
+			x.Flags |= flags
+		}
+		// A value has ended at i, or an empty container is about to.
 		for {
-			if len(stack) == 0 {
+			if open == none {
+				x.Nodes = nodes
 				return i, nil
 			}
-			i = skipSpace(src, i)
-			top := &x.Nodes[stack[len(stack)-1]]
+			if i < len(src) && src[i] <= ' ' {
+				i = skipSpace(src, i)
+			}
 			if i >= len(src) {
-				return i, incomplete(i, insideContainer(top.Kind))
+				return i, incomplete(i, insideContainer(nodes[open].Kind))
 			}
 			c := src[i]
-			if c == ',' && stack[len(stack)-1]+1 < uint32(len(x.Nodes)) {
-				i = skipSpace(src, i+1)
-				if top.Kind == Object {
-					var err error
-					if i, keyStart, keyEnd, flags, err = scanKey(src, i); err != nil {
-						return i, err
-					}
-				}
+			if c == ',' {
+				i++
 				break
 			}
-			if (c == '}' && top.Kind == Object) || (c == ']' && top.Kind == Array) {
-				i++
-				top.End, top.Next = uint32(i), uint32(len(x.Nodes))
-				stack = stack[:len(stack)-1]
-				continue
+			if c != closer {
+				return i, unexpected(src, i, afterValue(nodes[open].Kind))
 			}
-			return i, unexpected(src, i, afterValue(top.Kind))
+			i++
+			container := &nodes[open]
+			open = container.Next
+			container.End, container.Next = uint32(i), uint32(len(nodes))
+			depth--
+			if open != none {
+				closer = '}'
+				if nodes[open].Kind == Array {
+					closer = ']'
+				}
+			}
+		}
+		if i < len(src) && src[i] <= ' ' {
+			i = skipSpace(src, i)
 		}
 	}
 }
 
-// scanKey reads a member's name and the colon, and returns where its value starts.
-func scanKey(src []byte, i int) (next, start, end int, flags Flags, err error) {
-	if i >= len(src) {
-		return i, 0, 0, 0, incomplete(i, "where a member name should be")
-	}
-	if src[i] != '"' {
-		return i, 0, 0, 0, unexpected(src, i, "where a member name should be")
-	}
-	after, f, err := scanString(src, i)
-	if err != nil {
-		return after, 0, 0, 0, err
-	}
-	if f&Escaped != 0 {
-		flags |= KeyEscaped
-	}
-	if f&NotUTF8 != 0 {
-		flags |= KeyNotUTF8
-	}
-	start, end = i+1, after-1
-	i = after
-	if i < len(src) && src[i] == ':' {
-		i++
-	} else {
-		if i = skipSpace(src, i); i >= len(src) {
-			return i, 0, 0, 0, incomplete(i, "after a member name")
+// grow returns nodes with room for more, and keeps the room for later scans
+// whether or not this one succeeds.
+func (x *Index) grow(nodes []Node) []Node {
+	nodes = slices.Grow(nodes, len(nodes)+64)
+	x.Nodes = nodes[:0]
+	return nodes
+}
+
+const (
+	// none stands for the node of a container that is not there.
+	none = ^uint32(0)
+	// closed stands for the kind of a value that has its node already.
+	closed = Array + 1
+	// keyShift makes the flags of a string those of a member's name.
+	keyShift = 1
+)
+
+func wrongWord(src []byte, i int, word string) (int, error) {
+	for k := range word {
+		if i+k >= len(src) {
+			return i + k, incomplete(i+k, "inside a word")
 		}
-		if src[i] != ':' {
-			return i, 0, 0, 0, unexpected(src, i, "where a colon should be")
+		if src[i+k] != word[k] {
+			return i + k, unexpected(src, i+k, "in a word")
 		}
-		i++
 	}
-	return skipSpace(src, i), start, end, flags, nil
+	return i, nil
 }
 
 func skipSpace(src []byte, i int) int {
@@ -303,19 +354,13 @@ const (
 	msb = 0x8080808080808080
 )
 
-// scanString returns the offset after the closing quote of the string at i.
-// It looks at eight bytes at a time: a byte that is '"', '\\', under 0x20 or
-// over 0x7f sets the top bit of its place in the mask.
+// scanString returns the offset after the closing quote of the string at start.
 func scanString(src []byte, start int) (end int, flags Flags, err error) {
 	i := start + 1
 	nonASCII := false
 	for {
 		for i+8 <= len(src) {
-			w := binary.LittleEndian.Uint64(src[i:])
-			quote := w ^ (lsb * '"')
-			slash := w ^ (lsb * '\\')
-			mask := ((quote - lsb) &^ quote) | ((slash - lsb) &^ slash) | ((w - lsb*0x20) &^ w) | w
-			if mask &= msb; mask != 0 {
+			if mask := special(binary.LittleEndian.Uint64(src[i:])); mask != 0 {
 				i += bits.TrailingZeros64(mask) >> 3
 				break
 			}

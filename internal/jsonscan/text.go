@@ -128,9 +128,18 @@ func AppendEscaped(dst, b []byte) []byte {
 		i += run
 		n += run
 		switch c := b[i]; {
-		case c == '"' || c == '\\':
-			out[n] = '\\'
-			out[n+1] = c
+		case c == '"':
+			out[n], out[n+1] = '\\', '"'
+			n += 2
+			i++
+			// In JSON another string follows more often than not.
+			if i+1 < len(b) && b[i+1] == '"' && (b[i] == ':' || b[i] == ',') {
+				out[n], out[n+1], out[n+2] = b[i], '\\', '"'
+				n += 3
+				i += 2
+			}
+		case c == '\\':
+			out[n], out[n+1] = '\\', '\\'
 			n += 2
 			i++
 		case c < 0x20:
@@ -266,5 +275,5 @@ func plainLen(b []byte) int {
 func special(w uint64) uint64 {
 	quote := w ^ (lsb * '"')
 	slash := w ^ (lsb * '\\')
-	return ((quote-lsb)&^quote | (slash-lsb)&^slash | (w-lsb*0x20)&^w | w) & msb
+	return ((quote - lsb) | (slash - lsb) | (w - lsb*0x20) | w) & msb
 }
