@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/budget"
+	"github.com/lazuli-logs/lazuli/internal/component"
+	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/deadletter"
+	"github.com/lazuli-logs/lazuli/internal/pipeline"
+	"github.com/lazuli-logs/lazuli/internal/status"
+	"github.com/lazuli-logs/lazuli/internal/telemetry"
+)
+
+// saveEvery is how often checkpoints are saved: what a crash repeats at most,
+// against what writes to a blob container cost.
+const saveEvery = 5 * time.Second
+
+// loadConfig reads a configuration file. All that is wrong with it is a usage error.
+func loadConfig(path string) (*config.Config, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("lazuli: read the configuration: %w", err)}
+	}
+	return parseConfig(path, src, os.LookupEnv)
+}
+
+func parseConfig(name string, src []byte, env func(string) (string, bool)) (*config.Config, error) {
+	cfg, err := config.Load(name, src, component.Catalog(), config.Environment{LookupEnv: env, ReadFile: os.ReadFile})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return cfg, nil
+}
+
+// collector is a configuration brought to life.
+type collector struct {
+	logger   *slog.Logger
+	board    *status.Board
+	metrics  *telemetry.Metrics
+	letters  *deadletter.Store
+	set      *component.Set
+	pipeline *pipeline.Pipeline
+	cfg      *config.Config
+}
+
+// newCollector builds everything that cfg names. Nothing runs yet, and the
+// network is not touched.
+func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.Config, component.Deps) (*component.Set, error)) (*collector, error) {
+	tuneMemory(int64(cfg.Limits.InFlight))
+	c := &collector{cfg: cfg, logger: telemetry.NewLogger(t.err, cfg.Log.Level, cfg.Log.Format), board: status.NewBoard(time.Now)}
+	inFlight := budget.New(int64(cfg.Limits.InFlight))
+	c.metrics = telemetry.NewMetrics(
+		func() float64 { return float64(inFlight.Used()) },
+		func() float64 { return float64(inFlight.Limit()) })
+	var err error
+	if c.letters, err = deadletter.Open(string(cfg.DeadLetters.Path), time.Now); err != nil {
+		return nil, err
+	}
+	c.set, err = build(cfg, component.Deps{
+		Once: once, Stdout: t.out, Logger: c.logger, Board: c.board, Metrics: c.metrics, Now: time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.pipeline, err = pipeline.New(pipeline.Config{
+		Sources: c.set.Sources, Sinks: c.set.Sinks, Routes: cfg.Routes, KeepOriginal: cfg.Normalize.KeepOriginal,
+		Budget: inFlight, Letters: c.letters, SaveEvery: saveEvery, Grace: cfg.Shutdown.Grace.Std(),
+		Logger: c.logger, Board: c.board, Metrics: c.metrics,
+	})
+	if err != nil {
+		return nil, errors.Join(err, c.set.Close())
+	}
+	return c, nil
+}
+
+// run serves metrics and health and collects until ctx ends or, once, until all
+// is read.
+func (c *collector) run(ctx context.Context) error {
+	for _, w := range c.cfg.Warnings {
+		c.logger.Warn(w.String())
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	addr, err := telemetry.Serve(serving, c.cfg.Telemetry.Listen, telemetry.Handler(c.metrics.Registry, c.board), c.logger)
+	if err != nil {
+		return errors.Join(err, c.set.Close())
+	}
+	dead, _ := filepath.Abs(c.letters.Dir())
+	c.logger.Info("collecting", "sources", len(c.set.Sources), "sinks", len(c.set.Sinks), "telemetry", addr, "dead_letters", dead)
+	err = c.pipeline.Run(ctx)
+	c.logger.Info("stopped", "records", c.metrics.Total("source_records_total"), "delivered", c.metrics.Total("sink_delivered_events_total"),
+		"dead_letters", c.metrics.Total("dead_letters_total"))
+	return errors.Join(err, c.set.Close())
+}
+
+// tuneMemory trades a little memory for far fewer garbage collections: nearly
+// all of the heap is buffers in flight, which the budget bounds. GOGC and
+// GOMEMLIMIT in the environment win.
+func tuneMemory(inFlight int64) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(2*inFlight + 128<<20)
+	}
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/azuresim"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/ledger"
+	"github.com/lazuli-logs/lazuli/internal/component"
+	"github.com/lazuli-logs/lazuli/internal/telemetry"
+)
+
+type demoCommand struct {
+	Events   uint64        `placeholder:"N" help:"Stop after this many events, as fast as they go; without it, events trickle until Ctrl-C."`
+	Duration time.Duration `placeholder:"D" help:"Stop after this time, e.g. 30s."`
+	Rate     int           `placeholder:"N" help:"Events a second (200; with --events, as fast as they go)."`
+	Schema   string        `enum:"raw,ecs" default:"ecs" help:"What the events look like: raw or ecs (${default})."`
+	Output   string        `placeholder:"FILE" help:"Where the events go; overwritten. A temporary file by default."`
+	Seed     uint64        `placeholder:"N" help:"Decides the tenant and its records; by default the time does."`
+
+	ownFolder bool // nobody named an output
+}
+
+// Help is shown by lazuli demo --help.
+func (demoCommand) Help() string {
+	return `Starts the built-in Azure, lets a made-up tenant sign in, change and use things, collects its logs from an event hub, normalizes them and writes them to a file; then reads that file back and counts by the records' own ids what is missing or there twice. The last line on standard output is that balance, as JSON; the exit status is 1 if anything was lost.
+
+Example:
+  lazuli demo
+  lazuli demo --events 200000 --output events.ndjson`
+}
+
+// outstanding is how many events the hub holds that are not delivered yet, at
+// most: the built-in hub has a retention too.
+const outstanding = 40_000
+
+// trickle is the rate, in events a second, at which a person can follow.
+const trickle = 200
+
+// balance is the demo's last line. Other programs read it.
+type balance struct {
+	Produced        uint64  `json:"produced"`
+	Delivered       uint64  `json:"delivered"`
+	Lost            uint64  `json:"lost"`
+	Duplicated      uint64  `json:"duplicated"`
+	Seconds         float64 `json:"seconds"`
+	EventsPerSecond float64 `json:"events_per_second"`
+}
+
+// Run implements the command.
+func (d *demoCommand) Run(ctx context.Context, t terminal) error {
+	if d.Seed == 0 {
+		d.Seed = uint64(time.Now().UnixNano())
+	}
+	state, err := os.MkdirTemp("", "lazuli-demo-")
+	if err != nil {
+		return err
+	}
+	if d.Output == "" {
+		d.Output, d.ownFolder = filepath.Join(state, "events.ndjson"), true
+	} else {
+		defer os.RemoveAll(state)
+		if err := removeOutput(d.Output); err != nil {
+			return &usageError{fmt.Errorf("lazuli: --output: %w", err)}
+		}
+	}
+	sim, err := azuresim.Start(context.WithoutCancel(ctx), azuresim.Options{Seed: d.Seed, Partitions: 4})
+	if err != nil {
+		return err
+	}
+	defer sim.Close()
+	cfg, err := parseConfig("demo", d.config(sim.Endpoints, state), func(string) (string, bool) {
+		return sim.Endpoints.ConnectionString, true
+	})
+	if err != nil {
+		return err
+	}
+	c, err := newCollector(cfg, t, false, component.Build)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.err, "built-in Azure: tenant %s, event hub %s with %d partitions\nevents as %s: %s\n",
+		sim.Endpoints.TenantID, sim.Endpoints.Hubs[0], sim.Endpoints.Partitions, d.Schema, d.Output)
+
+	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCollecting()
+	collected := make(chan error, 1)
+	go func() { collected <- c.run(collecting) }()
+
+	show := d.watch(t, c.metrics)
+	start := time.Now()
+	produceErr := d.produce(ctx, sim, c.metrics)
+	d.settle(collected, sim, c.metrics)
+	took := time.Since(start).Seconds()
+	stopCollecting()
+	err = <-collected
+	show()
+	if err = errors.Join(produceErr, err); err != nil {
+		return err
+	}
+	outputs, err := d.outputs()
+	if err != nil {
+		return err
+	}
+	if err := sim.Ledger.ReadFiles(outputs...); err != nil {
+		return err
+	}
+	return d.report(t, sim.Ledger, c, took)
+}
+
+// report prints the balance. Records that are dead letters are not lost, but a
+// demo should have none.
+func (d *demoCommand) report(t terminal, l *ledger.Ledger, c *collector, took float64) error {
+	r := l.Report()
+	line, err := json.Marshal(balance{
+		Produced: r.Produced, Delivered: r.Delivered, Lost: r.Lost, Duplicated: r.Duplicated,
+		Seconds: took, EventsPerSecond: float64(r.Delivered) / max(took, 1e-9),
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(t.out, "%s\n", line); err != nil {
+		return err
+	}
+	if n := c.metrics.Total("dead_letters_total"); n > 0 {
+		fmt.Fprintf(t.err, "lazuli: %v dead letters in %s\n", n, c.letters.Dir())
+	}
+	if r.Lost > 0 {
+		fmt.Fprintf(t.err, "lazuli: lost, for example: %s\n", strings.Join(l.Lost(5), " "))
+		return errReported
+	}
+	return nil
+}
+
+// config is what a user would write for this hub.
+func (d *demoCommand) config(e azuresim.Endpoints, state string) []byte {
+	return fmt.Appendf(nil, `
+sources:
+  insights:
+    type: event_hub
+    connection_string: ${env:CONNECTION_STRING}
+    hub: %s
+    consumer_group: %s
+sinks:
+  file:
+    type: file
+    path: %s
+    rotate: {size: %s}
+    compression: zstd
+routes:
+  - {from: [insights], schema: %s, to: [file]}
+checkpoint: {type: file, path: %s}
+dead_letters: {path: %s}
+telemetry: {listen: "127.0.0.1:0"}
+log: {level: warn}
+`, e.Hubs[0], e.ConsumerGroups[0], strconv.Quote(absolute(d.Output)), d.rotateSize(), d.Schema,
+		strconv.Quote(filepath.Join(state, "checkpoints")), strconv.Quote(filepath.Join(state, "dead-letters")))
+}
+
+// rotateSize keeps a demo that runs for days small by compression, and leaves
+// a named file whole.
+func (d *demoCommand) rotateSize() string {
+	if d.ownFolder {
+		return "64MiB"
+	}
+	return "1TiB"
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// produce fills the hub, no further ahead of the deliveries than it can hold.
+func (d *demoCommand) produce(ctx context.Context, sim *azuresim.Sim, m *telemetry.Metrics) error {
+	if d.Duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.Duration)
+		defer cancel()
+	}
+	if d.Events == 0 {
+		if d.Rate == 0 {
+			d.Rate = trickle
+		}
+		_, err := sim.Produce(ctx, 0, d.Rate)
+		return err
+	}
+	const step = 5000
+	for left := d.Events; left > 0 && ctx.Err() == nil; {
+		if float64(sim.Ledger.Report().Produced)-finished(m) > outstanding-step {
+			select {
+			case <-ctx.Done():
+			case <-time.After(2 * time.Millisecond):
+			}
+			continue
+		}
+		n, err := sim.Produce(ctx, min(step, left), d.Rate)
+		if left -= n; err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finished is how many events were delivered or became dead letters.
+func finished(m *telemetry.Metrics) float64 {
+	return m.Total("sink_delivered_events_total") + m.Total("dead_letters_total")
+}
+
+// settle waits until everything produced has come out, or nothing has moved for
+// half a minute, or the collector has ended.
+func (d *demoCommand) settle(collected chan error, sim *azuresim.Sim, m *telemetry.Metrics) {
+	const patience = 30 * time.Second
+	produced := float64(sim.Ledger.Report().Produced)
+	last, moved := finished(m), time.Now()
+	for last < produced && time.Since(moved) < patience {
+		select {
+		case err := <-collected:
+			collected <- err
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		if now := finished(m); now != last {
+			last, moved = now, time.Now()
+		}
+	}
+}
+
+// outputs are the files written: in a folder of its own a demo's file rotates.
+func (d *demoCommand) outputs() ([]string, error) {
+	if !d.ownFolder {
+		return []string{d.Output}, nil
+	}
+	return filepath.Glob(filepath.Join(filepath.Dir(d.Output), "events*.ndjson*"))
+}
+
+// removeOutput makes room for a new demo: what an earlier one wrote would count
+// as delivered twice or as foreign.
+func removeOutput(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file; name one, it will be read back", path)
+	}
+	return os.Remove(path)
+}
