@@ -44,6 +44,21 @@ func (s *bitset) add(n uint64) bool {
 	return true
 }
 
+// addRange puts the numbers from first up to end, which is not in it, into the set.
+func (s *bitset) addRange(first, end uint64) {
+	for n := first; n < end; {
+		key := n / bitsPerPage
+		if _, exists := s.pages[key]; !exists && n%bitsPerPage == 0 && end-n >= bitsPerPage {
+			s.pages[key] = nil
+			s.count += bitsPerPage
+			n += bitsPerPage
+			continue
+		}
+		s.add(n)
+		n++
+	}
+}
+
 // word returns 64 bits of a page; i counts the words of the page.
 func (s *bitset) word(key uint64, i int) uint64 {
 	p, exists := s.pages[key]

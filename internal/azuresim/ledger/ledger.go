@@ -67,9 +67,7 @@ func (l *Ledger) Fresh() *Ledger {
 func (l *Ledger) Produced(first, count uint64) {
 	l.produced.mu.Lock()
 	defer l.produced.mu.Unlock()
-	for n := first; n < first+count; n++ {
-		l.produced.set.add(n)
-	}
+	l.produced.set.addRange(first, first+count)
 }
 
 // MaybeProduced notes count records, numbered from first, of which is not known

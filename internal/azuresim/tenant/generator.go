@@ -11,6 +11,8 @@ const (
 	// MaxMessage is the most bytes a message gets; an event hub takes 1 MiB with
 	// what the protocol adds.
 	MaxMessage = 1_000_000
+	// MaxRecords is the most records that a message gets.
+	MaxRecords = 200
 	// usualMessage is what diagnostic settings rarely exceed.
 	usualMessage = 256 << 10
 	messageHead  = `{"records":[`
@@ -28,7 +30,8 @@ type Options struct {
 	// and repeated from then on, in random order, with new ids and times: many
 	// times faster. Zero makes every scene anew.
 	Prepared int
-	// RecordsPerMessage is how many records Message puts together; zero varies.
+	// RecordsPerMessage is how many records Message puts together, MaxRecords at
+	// the most; zero varies.
 	RecordsPerMessage int
 }
 
@@ -86,7 +89,7 @@ func (g *Generator) Next(dst []byte) (out []byte, number uint64, category string
 // records are put in, which must be one at least.
 func (g *Generator) Message(dst []byte, limit int) (out []byte, first uint64, count int) {
 	begin := len(dst)
-	want := min(limit, g.recordsWanted())
+	want := min(limit, g.recordsWanted(), MaxRecords)
 	most := usualMessage
 	if want > 60 {
 		most = MaxMessage
@@ -122,7 +125,7 @@ func (g *Generator) recordsWanted() int {
 	case 2:
 		return 21 + g.rng.IntN(40)
 	default:
-		return 200
+		return MaxRecords
 	}
 }
 
