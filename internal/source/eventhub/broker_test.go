@@ -2,6 +2,7 @@ package eventhub
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim/eventhubs"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/sourcetest"
 	"github.com/lazuli-logs/lazuli/internal/status"
@@ -260,4 +262,32 @@ func TestContract(t *testing.T) {
 			Steal: func(t *testing.T, partition string) { s.steal(t, partition) },
 		}
 	})
+}
+
+// boundsRecorder remembers the largest batch.
+type boundsRecorder struct {
+	*sourcetest.Recorder
+	mu            sync.Mutex
+	events, bytes int
+}
+
+func (b *boundsRecorder) Open(ctx context.Context, origin event.Origin) (source.Stream, error) {
+	s, err := b.Recorder.Open(ctx, origin)
+	return &boundsStream{s, b}, err
+}
+
+type boundsStream struct {
+	source.Stream
+	b *boundsRecorder
+}
+
+func (s *boundsStream) Emit(ctx context.Context, batch []event.Payload, next checkpoint.Cursor) error {
+	size := 0
+	for _, p := range batch {
+		size += len(p.Body)
+	}
+	s.b.mu.Lock()
+	s.b.events, s.b.bytes = max(s.b.events, len(batch)), max(s.b.bytes, size)
+	s.b.mu.Unlock()
+	return s.Stream.Emit(ctx, batch, next)
 }

@@ -85,49 +85,61 @@ func closeWithin(ctx context.Context, d time.Duration, closeFn func(context.Cont
 // errManagement says that a $management request was never answered.
 var errManagement = errors.New("the hub's $management node did not answer in time")
 
-// manage runs one request to $management. The SDK waits for the answer without
-// a limit (mgmt.go gives the RPC context.Background()), so a request that is
-// not answered within timeout is given up together with its connection.
+// manage runs one request to $management over a connection that serves nothing
+// else, because every failure costs that connection. Two faults of azeventhubs
+// v2.0.2 (mgmt.go) leave no other way: it waits for an answer without a limit,
+// and it hides the cause of a failed partition request from its own recovery,
+// so that a broken management link stays broken.
 func manage[T any](ctx context.Context, c *connection, timeout time.Duration, request func(context.Context, *azeventhubs.ConsumerClient) (T, error)) (T, error) {
-	var zero T
-	client, generation, err := c.get()
-	if err != nil {
-		return zero, err
+	for try := 1; ; try++ {
+		client, generation, err := c.get()
+		if err != nil {
+			var zero T
+			return zero, err
+		}
+		value, err := within(ctx, timeout, func(ctx context.Context) (T, error) { return request(ctx, client) })
+		if err == nil || ctx.Err() != nil || rpcCode(err) != 0 {
+			return value, err
+		}
+		c.replace(ctx, generation)
+		if try == 2 || errors.Is(err, errManagement) {
+			return value, err
+		}
 	}
+}
+
+// within gives up a call that does not obey its context.
+func within[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answers := make(chan answer, 1)
 	go func() {
-		value, err := request(ctx, client)
+		value, err := call(limited)
 		answers <- answer{value, err}
 	}()
+	var a answer
 	select {
-	case a := <-answers:
-		if errors.Is(a.err, context.DeadlineExceeded) {
-			return zero, errManagement
-		}
-		return a.value, a.err
-	case <-ctx.Done():
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return zero, ctx.Err()
-		}
-		c.replace(ctx, generation)
-		return zero, errManagement
+	case a = <-answers:
+	case <-limited.Done():
+		a.err = limited.Err()
 	}
+	if errors.Is(a.err, context.DeadlineExceeded) && ctx.Err() == nil {
+		a.err = errManagement
+	}
+	return a.value, a.err
 }
 
-// clientMaker returns a function that makes the SDK's client for cfg; making
-// one does not touch the network.
-func clientMaker(cfg Config, target Target, credential azcore.TokenCredential, trust *tls.Config, instance string, retry azeventhubs.RetryOptions) func() (*azeventhubs.ConsumerClient, error) {
+// newClient makes the SDK's client for cfg. It does not touch the network.
+func newClient(cfg Config, target Target, credential azcore.TokenCredential, trust *tls.Config, instance string, retry azeventhubs.RetryOptions) (*azeventhubs.ConsumerClient, error) {
 	options := azeventhubs.ConsumerClientOptions{
 		ApplicationID:  "lazuli",
 		InstanceID:     instance,
 		CustomEndpoint: cfg.Endpoint,
-		TLSConfig:      trust,
+		TLSConfig:      trust.Clone(), // the SDK writes into it
 		RetryOptions:   retry,
 	}
 	if cfg.Transport == "websockets" {
@@ -135,25 +147,19 @@ func clientMaker(cfg Config, target Target, credential azcore.TokenCredential, t
 			return dialWebSocket(ctx, args.Host, trust, cfg.Proxy, cfg.Endpoint)
 		}
 	}
-	return func() (*azeventhubs.ConsumerClient, error) {
-		options := options
-		if trust != nil {
-			options.TLSConfig = trust.Clone() // the SDK writes into it
-		}
-		if cfg.ConnectionString == "" {
-			return azeventhubs.NewConsumerClient(target.FullyQualifiedNamespace, target.Hub, target.ConsumerGroup, credential, &options)
-		}
-		// The SDK wants the hub either in the string or beside it, not both.
-		properties, err := azeventhubs.ParseConnectionString(cfg.ConnectionString.Reveal())
-		if err != nil {
-			return nil, fmt.Errorf("read connection_string: %w", err)
-		}
-		hub := target.Hub
-		if properties.EntityPath != nil {
-			hub = ""
-		}
-		return azeventhubs.NewConsumerClientFromConnectionString(cfg.ConnectionString.Reveal(), hub, target.ConsumerGroup, &options)
+	if cfg.ConnectionString == "" {
+		return azeventhubs.NewConsumerClient(target.FullyQualifiedNamespace, target.Hub, target.ConsumerGroup, credential, &options)
 	}
+	// The SDK wants the hub either in the string or beside it, not both.
+	properties, err := azeventhubs.ParseConnectionString(cfg.ConnectionString.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("read connection_string: %w", err)
+	}
+	hub := target.Hub
+	if properties.EntityPath != nil {
+		hub = ""
+	}
+	return azeventhubs.NewConsumerClientFromConnectionString(cfg.ConnectionString.Reveal(), hub, target.ConsumerGroup, &options)
 }
 
 // dialWebSocket opens AMQP over a WebSocket, through a proxy if there is one.

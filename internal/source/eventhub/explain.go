@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -68,7 +69,7 @@ func (s *Source) explain(at stage, err error) problem {
 	if errors.As(err, &hubErr) {
 		code = hubErr.Code
 	}
-	condition := amqpCondition(err)
+	condition := peerError(err).Condition
 	rpc := rpcCode(err)
 	switch {
 	case code == azeventhubs.ErrorCodeOwnershipLost || condition == "amqp:link:stolen":
@@ -129,34 +130,32 @@ func (s *Source) accessRemedy() string {
 	return "grant " + who + ` the role "Azure Event Hubs Data Receiver" on the hub or the namespace (az role assignment create --role "Azure Event Hubs Data Receiver" ...); it may take 5 minutes to work`
 }
 
-// amqpCondition returns the condition of the error a peer sent, however it is
-// wrapped: on its own, or as the reason that a link, session or connection ended.
-func amqpCondition(err error) amqp.ErrCond {
-	if e := peerError(err); e != nil {
-		return e.Condition
+// peerError returns the error a peer sent, however it is wrapped: on its own,
+// or as the reason that a link, session or connection ended.
+func peerError(err error) amqp.Error {
+	var own *amqp.Error
+	var link *amqp.LinkError
+	var session *amqp.SessionError
+	var conn *amqp.ConnError
+	switch {
+	case errors.As(err, &own) && own != nil:
+		return *own
+	case errors.As(err, &link) && link.RemoteErr != nil:
+		return *link.RemoteErr
+	case errors.As(err, &session) && session.RemoteErr != nil:
+		return *session.RemoteErr
+	case errors.As(err, &conn) && conn.RemoteErr != nil:
+		return *conn.RemoteErr
 	}
-	return ""
+	// azeventhubs.Error cannot be unwrapped: what it holds is only in its text,
+	// in the form of go-amqp's Error.
+	if m := amqpErrorText.FindStringSubmatch(err.Error()); m != nil {
+		return amqp.Error{Condition: amqp.ErrCond(m[1]), Description: m[2]}
+	}
+	return amqp.Error{}
 }
 
-func peerError(err error) *amqp.Error {
-	var own *amqp.Error
-	if errors.As(err, &own) {
-		return own
-	}
-	var link *amqp.LinkError
-	if errors.As(err, &link) && link.RemoteErr != nil {
-		return link.RemoteErr
-	}
-	var session *amqp.SessionError
-	if errors.As(err, &session) && session.RemoteErr != nil {
-		return session.RemoteErr
-	}
-	var conn *amqp.ConnError
-	if errors.As(err, &conn) && conn.RemoteErr != nil {
-		return conn.RemoteErr
-	}
-	return nil
-}
+var amqpErrorText = regexp.MustCompile(`\*Error\{Condition: ([^,]+), Description: (.*), Info: `)
 
 // rpcCode returns the status of a refused $cbs or $management request, or 0.
 // The SDK's error type is internal; its method is not.
@@ -171,11 +170,7 @@ func rpcCode(err error) int {
 // thief names the reader that took a partition, from the service's text: "New
 // receiver 'X' with higher epoch of '0' is created hence current receiver ...".
 func thief(err error) string {
-	peer := peerError(err)
-	if peer == nil {
-		return ""
-	}
-	_, after, ok := strings.Cut(peer.Description, "New receiver '")
+	_, after, ok := strings.Cut(peerError(err).Description, "New receiver '")
 	if !ok {
 		return ""
 	}
@@ -209,7 +204,7 @@ func rootText(err error) string {
 	for {
 		inner := errors.Unwrap(err)
 		if inner == nil {
-			return err.Error()
+			return strings.TrimPrefix(err.Error(), "("+string(azeventhubs.ErrorCodeConnectionLost)+"): ")
 		}
 		err = inner
 	}

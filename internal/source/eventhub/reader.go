@@ -93,7 +93,7 @@ func (r *reader) run(ctx context.Context, out source.Output) (err error) {
 			}
 			r.report(p)
 			if r.src.deps.Once {
-				return errors.New(p.reason)
+				return &problemError{p, err}
 			}
 			<-ctx.Done()
 			return context.Cause(ctx)
@@ -159,7 +159,7 @@ func (r *reader) closeStream(ctx context.Context, stream source.Stream, end erro
 // something ends it. It returns nil at the end of a source that reads once;
 // else the stage that failed and why.
 func (r *reader) follow(ctx context.Context, stream source.Stream, healthy func()) (stage, error) {
-	properties, err := r.src.partitionProperties(ctx, r.conn, r.id)
+	properties, err := r.src.partitionProperties(ctx, r.id)
 	if err != nil {
 		return atHub, err
 	}

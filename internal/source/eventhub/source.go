@@ -47,7 +47,8 @@ type Source struct {
 	health  *health
 	timing  timing
 	claims  claims
-	conns   []*connection
+	conns   []*connection // of the partitions' links
+	hub     *connection   // of $management
 
 	owned atomic.Int64 // partitions read here
 	fresh bool         // no partition has a checkpoint; set before any reader runs
@@ -153,10 +154,12 @@ func New(cfg Config, deps Deps) (*Source, error) {
 		store: deps.Ownership, target: target, me: instance, expiry: s.timing.expiry, now: deps.Now,
 		random: mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())),
 	}
+	client := func() (*azeventhubs.ConsumerClient, error) {
+		return newClient(cfg, target, credential, trust, instance, s.timing.sdk)
+	}
+	s.hub = &connection{make: client}
 	for range connectionsPerHub {
-		s.conns = append(s.conns, &connection{make: func() (*azeventhubs.ConsumerClient, error) {
-			return clientMaker(cfg, target, credential, trust, instance, s.timing.sdk)()
-		}})
+		s.conns = append(s.conns, &connection{make: client})
 	}
 	return s, nil
 }
@@ -187,7 +190,7 @@ func (s *Source) Run(ctx context.Context, out source.Output) error {
 	defer s.health.stopped()
 	closing := context.WithoutCancel(ctx)
 	defer func() {
-		for _, c := range s.conns {
+		for _, c := range append(s.conns, s.hub) {
 			c.close(closing)
 		}
 	}()
@@ -316,7 +319,7 @@ func (s *Source) supervise(ctx context.Context, out source.Output, partitions []
 			s.health.forget(partPartition(e.partition))
 			// Not before the next look at the owners.
 			owned = without(owned, e.partition)
-		case ctx.Err() == nil && s.deps.Once:
+		case errors.As(e.err, new(*problemError)) && s.deps.Once:
 			failure = e.err
 			cancel()
 		default:
@@ -435,14 +438,14 @@ func (s *Source) removeReader(partition string) {
 }
 
 func (s *Source) partitions(ctx context.Context) ([]string, error) {
-	p, err := manage(ctx, s.conns[0], s.timing.management, func(ctx context.Context, c *azeventhubs.ConsumerClient) (azeventhubs.EventHubProperties, error) {
+	p, err := manage(ctx, s.hub, s.timing.management, func(ctx context.Context, c *azeventhubs.ConsumerClient) (azeventhubs.EventHubProperties, error) {
 		return c.GetEventHubProperties(ctx, nil)
 	})
 	return p.PartitionIDs, err
 }
 
-func (s *Source) partitionProperties(ctx context.Context, conn *connection, id string) (azeventhubs.PartitionProperties, error) {
-	return manage(ctx, conn, s.timing.management, func(ctx context.Context, c *azeventhubs.ConsumerClient) (azeventhubs.PartitionProperties, error) {
+func (s *Source) partitionProperties(ctx context.Context, id string) (azeventhubs.PartitionProperties, error) {
+	return manage(ctx, s.hub, s.timing.management, func(ctx context.Context, c *azeventhubs.ConsumerClient) (azeventhubs.PartitionProperties, error) {
 		return c.GetPartitionProperties(ctx, id, nil)
 	})
 }

@@ -27,7 +27,7 @@ func (s *Source) watch(ctx context.Context) {
 		}
 		s.mu.Unlock()
 		for _, r := range readers {
-			p, err := s.partitionProperties(ctx, r.conn, r.id)
+			p, err := s.partitionProperties(ctx, r.id)
 			if ctx.Err() != nil {
 				return
 			}
