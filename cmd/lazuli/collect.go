@@ -96,8 +96,8 @@ func (c *collector) run(ctx context.Context) error {
 	dead, _ := filepath.Abs(c.letters.Dir())
 	c.logger.Info("collecting", "sources", len(c.set.Sources), "sinks", len(c.set.Sinks), "telemetry", addr, "dead_letters", dead)
 	err = c.pipeline.Run(ctx)
-	c.logger.Info("stopped", "records", c.metrics.Total("source_records_total"), "delivered", c.metrics.Total("sink_delivered_events_total"),
-		"dead_letters", c.metrics.Total("dead_letters_total"))
+	c.logger.Info("stopped", "records", telemetry.Sum(c.metrics.SourceRecords), "delivered", telemetry.Sum(c.metrics.SinkEvents),
+		"dead_letters", telemetry.Sum(c.metrics.DeadLetters))
 	return errors.Join(err, c.set.Close())
 }
 

@@ -129,7 +129,7 @@ func (d *demoCommand) report(t terminal, l *ledger.Ledger, c *collector, took fl
 	if _, err := fmt.Fprintf(t.out, "%s\n", line); err != nil {
 		return err
 	}
-	if n := c.metrics.Total("dead_letters_total"); n > 0 {
+	if n := telemetry.Sum(c.metrics.DeadLetters); n > 0 {
 		fmt.Fprintf(t.err, "lazuli: %v dead letters in %s\n", n, c.letters.Dir())
 	}
 	if r.Lost > 0 {
@@ -213,7 +213,7 @@ func (d *demoCommand) produce(ctx context.Context, sim *azuresim.Sim, m *telemet
 
 // finished is how many events were delivered or became dead letters.
 func finished(m *telemetry.Metrics) float64 {
-	return m.Total("sink_delivered_events_total") + m.Total("dead_letters_total")
+	return telemetry.Sum(m.SinkEvents) + telemetry.Sum(m.DeadLetters)
 }
 
 // settle waits until everything produced has come out, or nothing has moved for

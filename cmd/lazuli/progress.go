@@ -28,7 +28,7 @@ func showProgress(w io.Writer, m *telemetry.Metrics, what string, total int64) (
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			_ = bar.Set64(int64(m.Total("sink_delivered_events_total")))
+			_ = bar.Set64(int64(telemetry.Sum(m.SinkEvents)))
 			select {
 			case <-done:
 				return
@@ -39,7 +39,7 @@ func showProgress(w io.Writer, m *telemetry.Metrics, what string, total int64) (
 	return func() {
 		close(done)
 		wg.Wait()
-		_ = bar.Set64(int64(m.Total("sink_delivered_events_total")))
+		_ = bar.Set64(int64(telemetry.Sum(m.SinkEvents)))
 		fmt.Fprintln(w)
 	}
 }

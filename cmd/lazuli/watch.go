@@ -45,7 +45,7 @@ func (d *demoCommand) watch(t terminal, m *telemetry.Metrics) (stop func()) {
 }
 
 func (d *demoCommand) totals(w io.Writer, m *telemetry.Metrics) {
-	fmt.Fprintf(w, "delivered %.0f events, dead letters %.0f\n", m.Total("sink_delivered_events_total"), m.Total("dead_letters_total"))
+	fmt.Fprintf(w, "delivered %.0f events, dead letters %.0f\n", telemetry.Sum(m.SinkEvents), telemetry.Sum(m.DeadLetters))
 }
 
 // sample prints the last event of the file and the count.
@@ -54,7 +54,7 @@ func (d *demoCommand) sample(w io.Writer, m *telemetry.Metrics) {
 	if err != nil || len(line) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "%9.0f  %s\n", m.Total("sink_delivered_events_total"), describe(line))
+	fmt.Fprintf(w, "%9.0f  %s\n", telemetry.Sum(m.SinkEvents), describe(line))
 }
 
 // describe puts an event into words: ECS fields, else those of the raw record.

@@ -410,7 +410,7 @@ func TestADeadRequiredSinkStopsReadingAtTheLimit(t *testing.T) {
 		if used, limit := w.budget.Used(), w.budget.Limit(); used > limit+512<<10 {
 			t.Errorf("%d bytes in flight, the limit is %d and one batch", used, limit)
 		}
-		if n := w.metrics.Total("source_received_payloads_total"); n > 30 {
+		if n := telemetry.Sum(w.metrics.SourceReceivedPayloads); n > 30 {
 			t.Errorf("%v payloads of 40 kB were read with a limit of 1 MiB", n)
 		}
 		if err := <-done; err != nil {

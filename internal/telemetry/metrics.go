@@ -5,6 +5,7 @@ package telemetry
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Metrics is every metric of the program. Labels are bounded: names from the
@@ -98,19 +99,19 @@ func NewMetrics(inFlight, limit func() float64) *Metrics {
 	return m
 }
 
-// Total returns the sum of a metric over all labels; name is without the
-// "lazuli_" that all share. It is for reports, not for hot paths.
-func (m *Metrics) Total(name string) float64 {
-	families, err := m.Registry.Gather()
-	if err != nil {
-		return 0
-	}
+// Sum adds up a counter or gauge over all its labels. It is for reports and
+// progress lines, not for hot paths.
+func Sum(c prometheus.Collector) float64 {
+	values := make(chan prometheus.Metric)
+	go func() {
+		c.Collect(values)
+		close(values)
+	}()
 	total := 0.0
-	for _, f := range families {
-		if f.GetName() == "lazuli_"+name {
-			for _, v := range f.GetMetric() {
-				total += v.GetCounter().GetValue() + v.GetGauge().GetValue()
-			}
+	for v := range values {
+		var m dto.Metric
+		if v.Write(&m) == nil {
+			total += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	return total
