@@ -9,7 +9,7 @@ import (
 // nearest of them if one is near enough to be meant, else otherwise.
 func suggest(word string, allowed []string, otherwise string) string {
 	word = strings.ToLower(word)
-	best, distance := "", len(word)/3+1
+	best, distance := "", 2+min(len(word)/5, 2) // one letter wrong in a short word, three in a long one
 	for _, a := range allowed {
 		n := editDistance(word, a)
 		if len(word) > 2 && len(a) > 2 && (strings.HasPrefix(word, a) || strings.HasPrefix(a, word)) {

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -118,13 +117,4 @@ func (s *Size) UnmarshalText(b []byte) error {
 	}
 	*s = Size(v * float64(factor))
 	return nil
-}
-
-// UnmarshalJSON accepts a bare number of bytes as well as text.
-func (s *Size) UnmarshalJSON(b []byte) error {
-	var text string
-	if json.Unmarshal(b, &text) != nil {
-		text = string(b)
-	}
-	return s.UnmarshalText([]byte(text))
 }
