@@ -193,7 +193,7 @@ func (b *Broker) ServeAMQP(ln net.Listener) error {
 	if b.closed {
 		b.mu.Unlock()
 		_ = ln.Close()
-		return ErrClosed
+		return nil
 	}
 	b.listeners[ln] = struct{}{}
 	b.mu.Unlock()

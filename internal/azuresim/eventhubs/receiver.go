@@ -113,7 +113,7 @@ func (r *receiver) send(stalled bool) (more, open bool) {
 		return false, false
 	}
 	for len(r.pending) > 0 && !stalled {
-		if r.sent == 0 && int32(r.limit-r.deliveries) <= 0 {
+		if r.sent == 0 && r.creditLocked() == 0 {
 			break
 		}
 		if s.remoteWindow <= 0 {
@@ -129,20 +129,24 @@ func (r *receiver) send(stalled bool) (more, open bool) {
 	if progress {
 		c.flush()
 	}
-	if len(r.pending) == 0 {
-		if r.drain && !progress {
-			r.drain = false
-			r.deliveries = r.limit
-			f := r.stateLocked()
-			f.Drain = true
-			c.sendLocked(s.channel, f)
-		}
-		return progress, true
+	more = progress && len(r.pending) == 0
+	if r.drain && !more && r.sent == 0 && (len(r.pending) == 0 || r.creditLocked() == 0) {
+		r.drain = false
+		r.deliveries += r.creditLocked()
+		f := r.stateLocked()
+		f.Drain = true
+		c.sendLocked(s.channel, f)
 	}
 	if r.sent == 0 {
 		r.pending = nil // to be read again: retention may drop it before there is credit
 	}
-	return false, true
+	return more, true
+}
+
+// creditLocked returns how many messages the peer takes. A peer that lowers its
+// credit may set the limit below what is already sent.
+func (r *receiver) creditLocked() uint32 {
+	return uint32(max(0, int32(r.limit-r.deliveries)))
 }
 
 // sendEventLocked queues the frames of one message as far as the window goes.

@@ -294,7 +294,7 @@ func (l *link) stateLocked() *amqp.Flow {
 	case l.incoming != nil:
 		f.LinkCredit = l.incoming.credit
 	case l.receiver != nil:
-		f.LinkCredit = uint32(max(0, int32(l.receiver.limit-l.deliveries)))
+		f.LinkCredit = l.receiver.creditLocked()
 	}
 	return f
 }
