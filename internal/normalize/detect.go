@@ -3,6 +3,9 @@ package normalize
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,13 +24,12 @@ type logType struct {
 	id     [][]segment
 	times  []string // members of its own, before timeMembers
 	expand []string
-	has    []string
-	where  []whereCond
+	where  []whereCond // what a record must have beside the category
 }
 
 type whereCond struct {
-	member string
-	values []string
+	path   []segment
+	values []string // nil: any
 }
 
 // timeMembers are the names under which Azure's records carry their time, in
@@ -50,9 +52,12 @@ var timeMembers = []string{
 // detector finds the log type, time and id of records.
 type detector struct {
 	types      []*logType // in the order of their definition; the first is the unknown one
-	byCategory nameTable  // category in lower case → index into types
-	byMembers  []*logType // those that have no category
-	members    nameTable  // top-level members that detection reads → role
+	byCategory nameTable  // category in lower case → index into candidates
+	// candidates are log types in the order in which they are tried: several
+	// services have a category AuditLogs. The first list is of those without a
+	// category.
+	candidates [][]*logType
+	members    nameTable // top-level members that detection reads → role
 }
 
 // Roles of top-level members.
@@ -63,6 +68,7 @@ const (
 func newDetector() *detector {
 	d := &detector{}
 	d.types = []*logType{{name: UnknownLogType, expand: []string{"properties"}}}
+	d.candidates = [][]*logType{nil}
 	d.members.add("category", roleCategory)
 	d.members.add("Category", roleCategory)
 	for rank, name := range timeMembers {
@@ -73,58 +79,69 @@ func newDetector() *detector {
 
 // define adds a log type, or replaces the one of the same name.
 func (d *detector) define(file string, spec logTypeSpec) error {
-	fail := func(rule string) error { return &MappingError{File: file, Line: spec.line, Rule: rule} }
-	t := &logType{name: spec.name, number: len(d.types), times: spec.time, expand: spec.expand, has: spec.has}
+	fail := func(key string, err error) error {
+		return &MappingError{File: file, Line: spec.line, Rule: fmt.Sprintf("log type %q: %s: %v", spec.name, key, err)}
+	}
+	t := &logType{name: spec.name, number: len(d.types), times: spec.time, expand: spec.expand}
 	if t.expand == nil {
 		t.expand = d.types[0].expand
 	}
 	for _, path := range spec.id {
-		segments, err := parsePath(path)
+		segments, err := memberPath(path)
 		if err != nil {
-			return fail("id: " + err.Error())
-		}
-		for _, s := range segments {
-			if s.index != noIndex {
-				return fail("id: path " + strconv.Quote(path) + " must not hold brackets")
-			}
+			return fail("id", err)
 		}
 		t.id = append(t.id, segments)
 	}
-	for _, member := range sortedPaths(firsts(spec.where)) {
-		t.where = append(t.where, whereCond{member, spec.where[member]})
+	for _, path := range spec.has {
+		segments, err := memberPath(path)
+		if err != nil {
+			return fail("has", err)
+		}
+		t.where = append(t.where, whereCond{path: segments})
 	}
-	if i := d.numberOf(spec.name); i >= 0 {
+	for _, path := range slices.Sorted(maps.Keys(spec.where)) {
+		segments, err := memberPath(path)
+		if err != nil {
+			return fail("where", err)
+		}
+		t.where = append(t.where, whereCond{segments, spec.where[path]})
+	}
+	if i := d.numberOf(spec.name); i > 0 {
 		t.number = i
 		d.types[i] = t
-		d.byMembers = deleteNumber(d.byMembers, i)
+		for c, list := range d.candidates {
+			d.candidates[c] = slices.DeleteFunc(list, func(o *logType) bool { return o.name == t.name })
+		}
 	} else {
 		d.types = append(d.types, t)
 	}
-	for _, c := range spec.category {
-		d.byCategory.add(strings.ToLower(c), int32(t.number))
+	if len(spec.category) == 0 {
+		d.candidates[0] = append(d.candidates[0], t)
 	}
-	if len(t.has)+len(t.where) > 0 {
-		d.byMembers = append(d.byMembers, t)
+	for _, c := range spec.category {
+		c = strings.ToLower(c)
+		i := d.byCategory.find([]byte(c))
+		if i < 0 {
+			i = int32(len(d.candidates))
+			d.candidates = append(d.candidates, nil)
+			d.byCategory.add(c, i)
+		}
+		d.candidates[i] = append(d.candidates[i], t)
 	}
 	return nil
 }
 
-func firsts(m map[string][]string) map[string]string {
-	out := map[string]string{}
-	for k := range m {
-		out[k] = k
+// memberPath reads a path that leads through members only.
+func memberPath(path string) ([]segment, error) {
+	segments, err := parsePath(path)
+	if err != nil {
+		return nil, err
 	}
-	return out
-}
-
-func deleteNumber(types []*logType, number int) []*logType {
-	var out []*logType
-	for _, t := range types {
-		if t.number != number {
-			out = append(out, t)
-		}
+	if len(segments) == 0 || slices.ContainsFunc(segments, func(s segment) bool { return s.index != noIndex }) {
+		return nil, fmt.Errorf("path %q must name members, without brackets", path)
 	}
-	return out
+	return segments, nil
 }
 
 func (d *detector) numberOf(name string) int {
@@ -144,16 +161,18 @@ func (w *Worker) detect() {
 	w.timeText, w.timeAssumed = nil, false
 	w.time = w.in.Enqueued
 	category := -1
+	embedded := false // a member holds what may be JSON in a string
 	times := w.times[:0]
 	if w.x.Nodes[w.node].Kind == jsonscan.Object {
 		nodes := w.x.Nodes
 		end := int(nodes[w.node].Next)
 		for c := w.node + 1; c < end; c = int(nodes[c].Next) {
+			embedded = embedded || nodes[c].Kind == jsonscan.String && w.x.Src[nodes[c].Start+1] == '{'
 			role := d.members.find(w.key(c))
 			switch {
 			case role == -1:
 			case role == roleCategory:
-				if category < 0 && nodes[c].Kind == jsonscan.String {
+				if category < 0 && nodes[c].Kind != jsonscan.Null {
 					category = c
 				}
 			default:
@@ -183,9 +202,11 @@ func (w *Worker) detect() {
 		}
 	}
 	w.timeAssumed = !found
-	for _, name := range w.logType.expand {
-		if n := w.find(w.node, name); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
-			w.expandMember(n)
+	if embedded {
+		for _, name := range w.logType.expand {
+			if n := w.find(w.node, name); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
+				w.expandMember(n)
+			}
 		}
 	}
 	w.id = w.identify()
@@ -196,15 +217,21 @@ type rankedNode struct{ rank, node int }
 // classify returns the number of the record's log type.
 func (w *Worker) classify(category int) int {
 	d := w.m.detector
-	if category >= 0 {
-		if text, ok := w.textOf(0, category); ok {
-			w.lower = appendLower(w.lower[:0], text)
-			if i := d.byCategory.find(w.lower); i >= 0 {
-				return int(i)
+	if category >= 0 && w.x.Nodes[category].Kind == jsonscan.Object { // {"value":"Administrative","localizedValue":...} by REST
+		category = w.find(category, "value")
+	}
+	if category >= 0 && w.x.Nodes[category].Kind == jsonscan.String {
+		text, _ := w.textOf(0, category)
+		w.lower = appendLower(w.lower[:0], text)
+		if i := d.byCategory.find(w.lower); i >= 0 {
+			for _, t := range d.candidates[i] {
+				if w.isType(t) {
+					return t.number
+				}
 			}
 		}
 	}
-	for _, t := range d.byMembers {
+	for _, t := range d.candidates[0] {
 		if w.isType(t) {
 			return t.number
 		}
@@ -213,22 +240,30 @@ func (w *Worker) classify(category int) int {
 }
 
 func (w *Worker) isType(t *logType) bool {
-	for _, name := range t.has {
-		if w.find(w.node, name) < 0 {
+	for i := range t.where {
+		c := &t.where[i]
+		n := w.follow(c.path)
+		if n < 0 {
 			return false
 		}
-	}
-	for _, c := range t.where {
-		n := w.find(w.node, c.member)
-		if n < 0 || w.x.Nodes[n].Kind != jsonscan.String {
-			return false
-		}
-		text, _ := w.textOf(0, n)
-		if !containsFold(c.values, text) {
-			return false
+		if c.values != nil {
+			if text, ok := w.textOf(0, n); !ok || !containsFold(c.values, text) {
+				return false
+			}
 		}
 	}
 	return true
+}
+
+// follow returns the node at the end of a path of members, or -1.
+func (w *Worker) follow(path []segment) int {
+	n := w.node
+	for i := range path {
+		if n = w.find(n, path[i].name); n < 0 {
+			break
+		}
+	}
+	return n
 }
 
 func containsFold(values []string, text []byte) bool {
@@ -270,7 +305,8 @@ func (w *Worker) expandMember(n int) {
 	}
 	record, member := w.x.Nodes[w.node], w.x.Nodes[n]
 	src := w.x.Src
-	spliced := make([]byte, 0, len(src)+len(text)) // records of this form are rare: only they pay
+	// Records of this form are rare: only they pay for the copy.
+	spliced := make([]byte, 0, int(record.End-record.Start)+len(text))
 	spliced = append(spliced, src[record.Start:member.Start]...)
 	spliced = append(spliced, text...)
 	spliced = append(spliced, src[member.End:record.End]...)
@@ -285,12 +321,7 @@ func (w *Worker) expandMember(n int) {
 // position, else a hash of its bytes.
 func (w *Worker) identify() event.ID {
 	for _, path := range w.logType.id {
-		n := w.node
-		for _, s := range path {
-			if n = w.find(n, s.name); n < 0 {
-				break
-			}
-		}
+		n := w.follow(path)
 		if n < 0 || w.x.Nodes[n].Kind != jsonscan.String {
 			continue
 		}

@@ -131,7 +131,7 @@ func (p *timeParser) iso(year int) (t time.Time, canonical, ok bool) {
 		return t, false, false
 	}
 	separator := p.take('T')
-	if !separator && !p.take(' ') && !p.take('t') && !p.take(':') { // one record seen has a colon there
+	if !separator && !p.take(' ') && !p.take('t') {
 		return t, false, false
 	}
 	hour, minute, second, nanos, hourDigits, decimals, ok := p.clock()
