@@ -284,7 +284,7 @@ func (d *decoder) bindScalar(node ast.Node, path string, opt option) {
 }
 
 func (d *decoder) checkEnum(text, path string, enum []string) {
-	if len(enum) > 0 && !slices.Contains(enum, text) {
+	if enum != nil && !slices.Contains(enum, text) {
 		d.report(path, fmt.Sprintf("is %q; it must be %s", text, oneOf(enum)), suggest(text, enum, "write "+oneOf(enum)))
 	}
 }

@@ -212,24 +212,21 @@ func (d *decoder) bindKind(node ast.Node, path, role string, kinds Kinds, delive
 		return "", nil
 	}
 	names := slices.Sorted(maps.Keys(kinds))
-	typeOption := func(kind *string) option {
-		return option{field{name: "type", required: true, enum: names, example: names[0], typ: reflect.TypeFor[string]()},
-			reflect.ValueOf(kind).Elem()}
-	}
-	if len(names) == 0 {
-		d.report(path, "there is no kind of "+role+" in this program", "use another build")
-		return "", nil
-	}
-	var kind string
 	at := slices.IndexFunc(entries, func(e entry) bool { return e.key == "type" })
 	if at < 0 {
 		d.report(join(path, "type"), "required", "write type: "+oneOf(names))
 		return "", nil
 	}
-	d.bindScalar(entries[at].value, join(path, "type"), typeOption(&kind))
+	var kind string
+	d.bind(entries[at].value, join(path, "type"), option{
+		field{name: "type", required: true, enum: names, typ: reflect.TypeFor[string]()}, reflect.ValueOf(&kind).Elem(),
+	})
 	build, known := kinds[kind]
 	if !known {
-		return "", nil
+		if len(kinds) == 0 {
+			d.report(join(path, "type"), "this program has no kind of "+role, "use another build")
+		}
+		return "", nil // else the enum has reported it
 	}
 	settings := build()
 	opts := options(reflect.ValueOf(settings).Elem())

@@ -217,3 +217,12 @@ func TestWhatNoRouteTouchesIsLeftOut(t *testing.T) {
 		t.Errorf("sinks = %+v, want out alone", cfg.Sinks)
 	}
 }
+
+func TestAProgramWithoutKindsRefusesEverySource(t *testing.T) {
+	src := "sources: {entra: {type: hub}}\nsinks: {out: {type: disk, path: out}}\n"
+	_, err := Load("config.yaml", []byte(src), Catalog{Sinks: FakeCatalog().Sinks}, Environment{})
+	want := "config.yaml:1:25: sources.entra.type: this program has no kind of source; fix: use another build"
+	if err == nil || err.Error() != want {
+		t.Errorf("error = %v\nwant    %s", err, want)
+	}
+}
