@@ -19,9 +19,15 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/telemetry"
 )
 
-// saveEvery is how often checkpoints are saved: what a crash repeats at most,
-// against what writes to a blob container cost.
-const saveEvery = 5 * time.Second
+// saveEvery is how often positions are saved: what a crash repeats at most,
+// against what a save costs. A file costs an fsync; every write to a blob
+// container is on Azure's bill.
+func saveEvery(c *config.Checkpoint) time.Duration {
+	if c.Type == "blob" {
+		return 5 * time.Second
+	}
+	return time.Second
+}
 
 // loadConfig reads a configuration file. All that is wrong with it is a usage error.
 func loadConfig(path string) (*config.Config, error) {
@@ -72,7 +78,7 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 	}
 	c.pipeline, err = pipeline.New(pipeline.Config{
 		Sources: c.set.Sources, Sinks: c.set.Sinks, Routes: cfg.Routes, KeepOriginal: cfg.Normalize.KeepOriginal,
-		Budget: inFlight, Letters: c.letters, SaveEvery: saveEvery, Grace: cfg.Shutdown.Grace.Std(),
+		Budget: inFlight, Letters: c.letters, SaveEvery: saveEvery(&cfg.Checkpoint), Grace: cfg.Shutdown.Grace.Std(),
 		Logger: c.logger, Board: c.board, Metrics: c.metrics,
 	})
 	if err != nil {
