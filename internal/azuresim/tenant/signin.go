@@ -302,8 +302,10 @@ func (s *stage) principalSignIn(category string, p *servicePrincipal, code int) 
 			w.object("status", func() { s.status(w, code, false) })
 			location(w, p.region)
 			w.correlation("correlationId")
-			w.str("conditionalAccessStatus", "notApplied")
-			w.raw("appliedConditionalAccessPolicies", "[]")
+			if p.managed {
+				w.str("conditionalAccessStatus", "notApplied")
+				w.raw("appliedConditionalAccessPolicies", "[]")
+			}
 			w.flag("isInteractive", false)
 			w.str("tokenIssuerType", "AzureAD")
 			w.list("authenticationProcessingDetails", func() {
@@ -332,7 +334,9 @@ func (s *stage) principalSignIn(category string, p *servicePrincipal, code int) 
 			w.null("appServicePrincipalId")
 			w.strs("resourceServicePrincipalId", s.principals[p.target], "signInTokenProtectionStatus", "none", "originalTransferMethod", "none")
 			w.flag("isThroughGlobalSecureAccess", false)
-			w.raw("conditionalAccessAudiences", "[]")
+			if p.managed {
+				w.raw("conditionalAccessAudiences", "[]")
+			}
 		})
 	})
 }
