@@ -9,10 +9,16 @@ package config
 // Component is the settings of one source or sink, a pointer to a struct that
 // holds the kind's defaults and is filled from the document. Fields carry the
 // tags yaml (name), doc (one sentence for the reference), and, where they
-// apply, required:"true", enum:"a|b" and example.
+// apply, required:"true", enum:"a|b", min and max (in the option's notation,
+// inclusive) and example (in YAML). An option named tenant refers to a tenant.
+// Catalog.Check finds mistakes in them.
+//
+// Structs inside, at any depth, may have a Validate of their own and a
+// SetDefaults for elements of lists and maps.
 type Component interface {
 	// Validate reports every rule that the values break and that the tags
-	// cannot say. It does not touch the network or the disk.
+	// cannot say. It does not touch the network or the disk. It is also called
+	// when tags refuse a value: what it says about that option is left out.
 	Validate(r *Report)
 }
 

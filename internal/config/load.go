@@ -52,8 +52,9 @@ func Load(name string, src []byte, catalog Catalog, env Environment) (*Config, e
 }
 
 func (d *decoder) finish(ms []Mistake) []Mistake {
+	clean := d.secrets.replacer()
 	for i := range ms {
-		ms[i].Problem = d.secrets.clean(ms[i].Problem)
+		ms[i].Rule, ms[i].Fix = clean.Replace(ms[i].Rule), clean.Replace(ms[i].Fix)
 	}
 	sortMistakes(ms)
 	return ms

@@ -1,9 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -48,11 +49,8 @@ func (e *Errors) Error() string {
 }
 
 func sortMistakes(ms []Mistake) {
-	sort.SliceStable(ms, func(i, j int) bool {
-		if ms[i].Line != ms[j].Line {
-			return ms[i].Line < ms[j].Line
-		}
-		return ms[i].Column < ms[j].Column
+	slices.SortStableFunc(ms, func(a, b Mistake) int {
+		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
 	})
 }
 
@@ -92,22 +90,21 @@ func (r *redactor) hideSecret(text string) {
 // AccountKey, SharedAccessSignature, sig, client_secret.
 var secretName = regexp.MustCompile(`(?i)(key|sig|signature|secret|password|token)$`)
 
-// clean returns the problem without any hidden text. The longest texts go
-// first, so that no rest of one stays when another is part of it.
-func (r *redactor) clean(p Problem) Problem {
-	sort.SliceStable(r.hidden, func(i, j int) bool { return len(r.hidden[i].text) > len(r.hidden[j].text) })
+// replacer takes every hidden text out of a message in one pass; where one
+// hidden text begins another, the longer goes.
+func (r *redactor) replacer() *strings.Replacer {
+	var pairs []hiddenText
 	for _, h := range r.hidden {
-		p.Rule, p.Fix = h.replace(p.Rule), h.replace(p.Fix)
+		quoted := strconv.Quote(h.text)
+		pairs = append(pairs, hiddenText{quoted, h.shown})
+		if len(h.text) >= shortText {
+			pairs = append(pairs, hiddenText{quoted[1 : len(quoted)-1], h.shown}, h)
+		}
 	}
-	return p
-}
-
-func (h hiddenText) replace(message string) string {
-	quoted := strconv.Quote(h.text)
-	message = strings.ReplaceAll(message, quoted, h.shown)
-	if len(h.text) < shortText {
-		return message
+	slices.SortStableFunc(pairs, func(a, b hiddenText) int { return len(b.text) - len(a.text) })
+	flat := make([]string, 0, 2*len(pairs))
+	for _, p := range pairs {
+		flat = append(flat, p.text, p.shown)
 	}
-	message = strings.ReplaceAll(message, quoted[1:len(quoted)-1], h.shown)
-	return strings.ReplaceAll(message, h.text, h.shown)
+	return strings.NewReplacer(flat...)
 }
