@@ -185,6 +185,12 @@ func Start(ctx context.Context, options Options) (*Sim, error) {
 }
 
 func (s *Sim) start(ctx context.Context) error {
+	if n := s.options.RecordsPerMessage; n < 0 || n > tenant.MaxRecords {
+		return fmt.Errorf("%d records per message: there may be 1 to %d, or 0 for varied counts", n, tenant.MaxRecords)
+	}
+	if s.options.Rate < 0 {
+		return fmt.Errorf("a rate of %d records a second: it must not be negative", s.options.Rate)
+	}
 	if err := s.makeTenant(); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (g *Generator) Message(dst []byte, limit int) (out []byte, first uint64, co
 	begin := len(dst)
 	want := min(limit, g.recordsWanted(), MaxRecords)
 	most := usualMessage
-	if want > 60 {
+	if want > 60 || g.options.RecordsPerMessage > 0 {
 		most = MaxMessage
 	}
 	dst = append(dst, messageHead...)

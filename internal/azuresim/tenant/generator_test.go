@@ -147,9 +147,11 @@ func TestMessages(t *testing.T) {
 	if _, _, count := g.Message(nil, 1); count != 1 {
 		t.Errorf("message of %d records, limit 1", count)
 	}
-	g = New(seed, Options{Now: noon, RecordsPerMessage: 7})
-	if _, _, count := g.Message(nil, 1000); count != 7 {
-		t.Errorf("message of %d records, want the 7 of the options", count)
+	for _, want := range []int{7, 60, MaxRecords} {
+		g = New(seed, Options{Now: noon, RecordsPerMessage: want})
+		if _, _, count := g.Message(nil, 1000); count != want {
+			t.Errorf("message of %d records, want the %d of the options", count, want)
+		}
 	}
 }
 
