@@ -291,3 +291,39 @@ func (s *boundsStream) Emit(ctx context.Context, batch []event.Payload, next che
 	s.b.mu.Unlock()
 	return s.Stream.Emit(ctx, batch, next)
 }
+
+// memoryOwnership keeps owners as the blob store does, conditional on nothing.
+type memoryOwnership struct {
+	mu     sync.Mutex
+	owners map[string]azeventhubs.Ownership
+	err    error
+}
+
+func (m *memoryOwnership) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
+}
+
+func (m *memoryOwnership) ListOwnership(context.Context, string, string, string, *azeventhubs.ListOwnershipOptions) ([]azeventhubs.Ownership, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []azeventhubs.Ownership
+	for _, o := range m.owners {
+		all = append(all, o)
+	}
+	return all, m.err
+}
+
+func (m *memoryOwnership) ClaimOwnership(_ context.Context, claims []azeventhubs.Ownership, _ *azeventhubs.ClaimOwnershipOptions) ([]azeventhubs.Ownership, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.owners == nil {
+		m.owners = map[string]azeventhubs.Ownership{}
+	}
+	for i := range claims {
+		claims[i].LastModifiedTime = time.Now()
+		m.owners[claims[i].PartitionID] = claims[i]
+	}
+	return claims, m.err
+}
