@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -58,6 +59,21 @@ func Examples(t *testing.T, catalog config.Catalog, env config.Environment, file
 				t.Errorf("check with the schema: %v", err)
 			}
 		})
+	}
+}
+
+// Pages compares what is generated from the catalog with the pages below root,
+// the folder of the repository: docs/config.md, and the README.md of every kind
+// in internal/source or internal/sink, in the folder of the kind's name without
+// underscores. If update is set, it writes them.
+func Pages(t *testing.T, catalog config.Catalog, root string, update bool) {
+	t.Helper()
+	Page(t, filepath.Join(root, "docs", "config.md"), config.Reference(catalog), update)
+	for role, kinds := range map[string]config.Kinds{"source": catalog.Sources, "sink": catalog.Sinks} {
+		for kind, settings := range kinds {
+			folder := strings.ReplaceAll(kind, "_", "")
+			Page(t, filepath.Join(root, "internal", role, folder, "README.md"), config.OptionTable(settings()), update)
+		}
 	}
 }
 
