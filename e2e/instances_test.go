@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/azuresim"
+)
+
+// azurite starts Microsoft's storage emulator and returns its connection string.
+func azurite(t *testing.T) string {
+	t.Helper()
+	program, err := filepath.Abs("node_modules/.bin/azurite-blob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Skip("Azurite is not installed: make node")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	ln.Close()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--blobHost", "127.0.0.1", "--blobPort", strconv.Itoa(port),
+		"--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
+	cmd.Dir = t.TempDir()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	eventually(t, time.Minute, "Azurite listens", func() bool {
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	// The account and key are Azurite's well-known ones: learn.microsoft.com/azure/storage/common/storage-use-azurite.
+	return fmt.Sprintf("DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;BlobEndpoint=http://127.0.0.1:%d/devstoreaccount1;", port)
+}
+
+// instance is one of several collectors that share a hub.
+type instance struct {
+	*process
+	dir       string
+	telemetry string
+}
+
+var telemetryAddress = regexp.MustCompile(`"telemetry":"([^"]+)"`)
+
+func startInstance(t *testing.T, sim *azuresim.Sim, storage string) *instance {
+	t.Helper()
+	dir, file := writeConfig(t, `
+sources:
+  hub: {type: event_hub, connection_string: "${env:HUB}", hub: `+sim.Endpoints.Hubs[0]+`, consumer_group: lazuli}
+sinks:
+  out: {type: file, path: "%DIR%/events.ndjson"}
+checkpoint: {type: blob, connection_string: "${env:STORAGE}", container: lazuli-checkpoints}
+dead_letters: {path: "%DIR%/dead-letters"}
+telemetry: {listen: "127.0.0.1:0"}
+`)
+	i := &instance{process: start(t, append(hubEnv(sim), "STORAGE="+storage), nil, "run", "-c", file), dir: dir}
+	eventually(t, 30*time.Second, "the instance serves metrics", func() bool {
+		if m := telemetryAddress.FindStringSubmatch(i.stderr.String()); m != nil {
+			i.telemetry = m[1]
+		}
+		return i.telemetry != ""
+	})
+	return i
+}
+
+var ownedPartitions = regexp.MustCompile(`(?m)^lazuli_source_owned_partitions\{[^}]*\} (\d+)$`)
+
+// owned is how many partitions the instance reads by its own metrics, or -1.
+func (i *instance) owned() int {
+	resp, err := http.Get("http://" + i.telemetry + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return -1
+	}
+	m := ownedPartitions.FindSubmatch(body)
+	if m == nil {
+		return -1
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// TestTwoInstancesShareAHub lets two collectors balance eight partitions
+// through a blob container, kills one, and counts by id what both wrote.
+func TestTwoInstancesShareAHub(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a claim to run out, a minute by the SDKs' rules")
+	}
+	storage := azurite(t)
+	seed := seedOf(t)
+	sim := startSim(t, azuresim.Options{Seed: seed, Partitions: 8, RetainBytes: -1})
+	producing, stopProducing := context.WithCancel(t.Context())
+	defer stopProducing()
+	produced := make(chan error, 1)
+	go func() {
+		_, err := sim.Produce(producing, 0, 500)
+		produced <- err
+	}()
+
+	first := startInstance(t, sim, storage)
+	eventually(t, time.Minute, "the first instance reads all eight partitions", func() bool { return first.owned() == 8 })
+	second := startInstance(t, sim, storage)
+	eventually(t, 2*time.Minute, "the two instances read four partitions each", func() bool { return first.owned() == 4 && second.owned() == 4 })
+	first.kill()
+	eventually(t, 3*time.Minute, "the second instance takes over what the first one left", func() bool { return second.owned() == 8 })
+	stopProducing()
+	if err := <-produced; err != nil {
+		t.Fatal(err)
+	}
+	// Read, not counted as seen: the ledger of the simulator stays as it is.
+	eventually(t, 2*time.Minute, "everything is in the outputs", func() bool {
+		l := sim.Ledger.Fresh()
+		if err := l.ReadFiles(append(outputs(t, first.dir), outputs(t, second.dir)...)...); err != nil {
+			t.Fatal(err)
+		}
+		return l.Report().Lost == 0
+	})
+	if status := second.stop(t); status != 0 {
+		t.Errorf("the second instance ended with status %d:\n%s", status, second.stderr)
+	}
+	ledger := sim.Ledger.Fresh()
+	if err := ledger.ReadFiles(append(outputs(t, first.dir), outputs(t, second.dir)...)...); err != nil {
+		t.Fatal(err)
+	}
+	report := ledger.Report()
+	t.Log(report)
+	if report.Lost > 0 || report.Unknown > 0 {
+		t.Errorf("%v; lost for example %v", report, ledger.Lost(5))
+	}
+}
