@@ -3,6 +3,7 @@ package tenant
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // change is an entry of the audit log: somebody did something to something.
@@ -63,7 +64,7 @@ func (s *stage) audit() {
 		s.change(change{operation: "Reset user password", category: "UserManagement", kind: "Update", actor: s.admin(),
 			targets: []target{userTarget(u, property{"Included Updated Properties", "", `"PasswordProfile, StsRefreshTokensValidFrom"`})},
 			details: [][2]string{{"User-Agent", s.admin().device.agent}}})
-		s.later(s.between(100_000_000, 900_000_000))
+		s.later(s.between(100*time.Millisecond, 900*time.Millisecond))
 		s.change(change{operation: "Update StsRefreshTokenValidFrom Timestamp", category: "UserManagement", kind: "Update", program: "Microsoft Online Services",
 			targets: []target{userTarget(u, property{"TargetId.UserType", "", quoted(memberOrGuest(u))})}})
 	case 3:
@@ -127,7 +128,7 @@ func (s *stage) credentialAdded(actor *user, p *servicePrincipal) {
 		{"Included Updated Properties", "", `"KeyDescription"`}, {"TargetId.ServicePrincipalNames", "", quoted(p.appID)}}}
 	s.change(change{operation: "Add service principal credentials", category: "ApplicationManagement", kind: "Update", actor: actor, address: actor.address,
 		targets: []target{added}, details: [][2]string{{"User-Agent", actor.device.agent}, {"AppId", p.appID}}})
-	s.later(s.between(50_000_000, 400_000_000))
+	s.later(s.between(50*time.Millisecond, 400*time.Millisecond))
 	added.kind = "Application"
 	s.change(change{operation: "Update application – Certificates and secrets management ", category: "ApplicationManagement", kind: "Update", actor: actor, address: actor.address,
 		targets: []target{added}, details: [][2]string{{"User-Agent", actor.device.agent}, {"AppId", p.appID}}})
@@ -142,7 +143,7 @@ func (s *stage) consent(u *user, app application, scopes string) {
 			{"ServicePrincipal.ObjectID", "", quoted(app.principal)}, {"TargetId.ServicePrincipalNames", "", quoted("https://graph.microsoft.com/;" + graphID)}}},
 			{app.principal, app.name, "ServicePrincipal", "", nil}},
 		details: [][2]string{{"User-Agent", u.device.agent}, {"AppId", graphID}}})
-	s.later(s.between(20_000_000, 200_000_000))
+	s.later(s.between(20*time.Millisecond, 200*time.Millisecond))
 	s.change(change{operation: "Consent to application", category: "ApplicationManagement", kind: "Assign", actor: u, address: u.address,
 		targets: []target{{app.principal, app.name, "ServicePrincipal", "", []property{
 			{"ConsentContext.IsAdminConsent", "", `"False"`}, {"ConsentContext.IsAppOnly", "", `"False"`}, {"ConsentContext.OnBehalfOfAll", "", `"False"`},

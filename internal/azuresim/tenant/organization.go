@@ -33,7 +33,6 @@ type servicePrincipal struct {
 	resource        string
 	target          string
 	managed         bool
-	scope           string // resource id of a managed identity's owner
 }
 
 // asset is a resource in Azure.
@@ -168,7 +167,7 @@ func (o *organization) build(rng *rand.Rand, guid func() string) {
 			if strings.HasPrefix(k.kind, "Microsoft.Compute/virtual") || strings.HasPrefix(k.kind, "Microsoft.Web") {
 				target := targets[1+rng.IntN(3)]
 				o.identities = append(o.identities, servicePrincipal{id: guid(), appID: guid(), name: name, keyID: guid(),
-					resource: target.name, target: target.id, managed: true, scope: a.id()})
+					resource: target.name, target: target.id, managed: true})
 			}
 		}
 	}

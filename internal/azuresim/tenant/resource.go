@@ -3,6 +3,7 @@ package tenant
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // graphActivity writes a request that a program made to Microsoft Graph.
@@ -46,9 +47,9 @@ func (s *stage) graphRequest(p *servicePrincipal, request string) {
 			w.strs("roles", "Directory.Read.All Group.Read.All User.ReadWrite.All DeviceManagementManagedDevices.Read.All", "appId", p.appID,
 				"UserPrincipalObjectID", p.id, "scopes", "", "identityProvider", "https://sts.windows.net/"+s.tenantID+"/", "clientAuthMethod", "1",
 				"wids", "0997a1d0-0d1d-4acb-b408-d5ca73121e90", "C_Idtyp", "app")
-			w.unix("C_Iat", -1234_000_000_000)
+			w.unix("C_Iat", -20*time.Minute)
 			w.strs("ipAddress", p.address, "userAgent", "kiota-dotnet/1.16.0", "requestUri", uri, "atContentP", "", "atContentH", "", "servicePrincipalId", p.id)
-			w.time("tokenIssuedAt", timeEnvelope, -1234_000_000_000)
+			w.time("tokenIssuedAt", timeEnvelope, -20*time.Minute)
 		})
 		w.str("tenantId", s.tenantID)
 	})
@@ -85,7 +86,7 @@ func (s *stage) storageAccess() {
 		w.object("properties", func() {
 			w.strs("accountName", a.name, "userAgentHeader", "azsdk-net-Storage.Blobs/12.23.0 (.NET 8.0.11; Linux)", "clientRequestId", s.guid(),
 				"etag", `"0x8DD`+s.text("0123456789ABCDEF", 12)+`"`, "serviceType", "blob", "objectKey", blob)
-			w.time("lastModifiedTime", "2006/01/02 15:04:05.0000000", -86_400_000_000_000)
+			w.time("lastModifiedTime", "2006/01/02 15:04:05.0000000", -24*time.Hour)
 			w.str("metricResponseType", "Success")
 			w.num("serverLatencyMs", 1+s.rng.IntN(40))
 			w.num("requestHeaderSize", 482)
@@ -161,9 +162,9 @@ func (s *stage) userRisk(u *user, place *city, kind, level string) {
 					w.raw("longitude", degrees(place.longitude))
 				})
 			})
-			w.time("activityDateTime", timeMillis, -2*60_000_000_000)
-			w.time("detectedDateTime", timeMillis, -2*60_000_000_000)
-			w.time("lastUpdatedDateTime", timeMillis, -400_000_000)
+			w.time("activityDateTime", timeMillis, -2*time.Minute)
+			w.time("detectedDateTime", timeMillis, -2*time.Minute)
+			w.time("lastUpdatedDateTime", timeMillis, -400*time.Millisecond)
 			w.strs("userId", u.id, "userDisplayName", u.name, "userPrincipalName", u.principal,
 				"additionalInfo", `[{"Key":"userAgent","Value":"`+u.device.agent+`"},{"Key":"mitreTechniques","Value":"T1078"}]`, "tokenIssuerType", "AzureAD")
 			w.null("resourceTenantId")

@@ -75,7 +75,6 @@ func (s *stage) someone() *user {
 // entraEnvelope writes the members at the top of Entra's logs up to
 // "correlationId".
 func (s *stage) entraEnvelope(w *writer, layout, operation, category, resultType, resultSignature, resultDescription, address string) {
-	// Entra delivers its logs some minutes after the fact.
 	w.time("time", layout, 0)
 	w.strs("resourceId", fmt.Sprintf("/tenants/%s/providers/Microsoft.aadiam", s.tenantID),
 		"operationName", operation, "operationVersion", "1.0", "category", category, "tenantId", s.tenantID)

@@ -1,9 +1,6 @@
 package tenant
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // attack plays one of the attack stories. A story is a scene of many records:
 // each step is an operation of its own.
@@ -144,7 +141,6 @@ func (s *stage) roleEscalation() {
 		{"Microsoft.Compute/virtualMachines", "", "runCommand/action", ""},
 	} {
 		step(20*time.Second, 2*time.Minute)
-		s.request(request{actor: &who, address: in.address, asset: pick(s.rng, s.assetsOf(r.kind)), part: r.part,
-			verb: strings.TrimSpace(r.verb), body: r.body})
+		s.request(request{actor: &who, address: in.address, asset: pick(s.rng, s.assetsOf(r.kind)), part: r.part, verb: r.verb, body: r.body})
 	}
 }

@@ -16,7 +16,6 @@ const (
 	timeSeconds  = "2006-01-02T15:04:05Z"              // audits of some services
 	timeUS       = "1/2/2006 3:04:05 PM"               // AD FS sign-ins and risk events
 	timeUSShort  = "01/02/2006 15:04:05"               // Functions
-	timeUSOffset = "1/2/2006 3:04:05 PM +00:00"        // Event Hubs' operational logs
 	timeMillis   = "2006-01-02T15:04:05.000Z"          // inside risk events
 )
 
