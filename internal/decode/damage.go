@@ -49,6 +49,10 @@ func (d *Decoder) endOfLine(i int) int {
 func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 	d.wasted += syntax.Offset
 	start := d.pos
+	if d.exhausted() {
+		d.reject(d.endOfLine(start), ClassNotJSON, describe(syntax)+"; there is too much damage in this payload to try repairs")
+		return
+	}
 	if d.atTop() && bytes.Contains(d.text[start:start+syntax.Offset], []byte(`"records"`)) {
 		if array, _ := d.members(skipSpace(d.text, start+1)); array >= 0 {
 			d.openWrapper(array)
@@ -58,9 +62,6 @@ func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 	window := d.window(start)
 	class, reason := ClassNotJSON, ""
 	switch {
-	case d.exhausted():
-		d.reject(d.endOfLine(start), class, describe(syntax)+"; there is too much damage in this payload to try repairs")
-		return
 	case syntax.TooDeep:
 		class = ClassTooDeep
 	case syntax.Incomplete && start+len(window) < len(d.text):
@@ -135,7 +136,12 @@ func (d *Decoder) nextStart(start, offset int) int {
 	if line < len(d.text) {
 		return line + 1
 	}
-	for i := start + max(offset, 1); !d.exhausted(); i++ {
+	// A missing quote shows one string later: that may have swallowed the start.
+	sound := d.text[start : start+offset]
+	for range 2 {
+		sound = sound[:max(bytes.LastIndexByte(sound, '"'), 0)]
+	}
+	for i := start + max(len(sound), 1); !d.exhausted(); i++ {
 		n := bytes.IndexByte(d.text[i:], '{')
 		if n < 0 {
 			break
@@ -157,11 +163,8 @@ func (d *Decoder) nextStart(start, offset int) int {
 // them, and is not indented further than indent.
 func (d *Decoder) startsLine(i, indent int) bool {
 	line := bytes.TrimPrefix(d.text[i:], []byte(bom))
-	n := skipSpace(line[:min(len(line), indent+1)], 0)
-	if n > indent || n >= len(line) {
-		return false
-	}
-	if line[n] == '[' {
+	n := skipSpace(line[:min(len(line), indent)], 0)
+	if n < len(line) && line[n] == '[' {
 		n = skipSpace(line[:min(len(line), n+maxColumn)], n+1)
 	}
 	return n < len(line) && line[n] == '{'
@@ -264,7 +267,7 @@ func (d *Decoder) garbage(from int) {
 	arrays := bytes.Count(run, []byte("[")) - bytes.Count(run, []byte("]"))
 	objects := bytes.Count(run, []byte("{")) - bytes.Count(run, []byte("}"))
 trim:
-	for len(run) > from-d.pos {
+	for len(run) > 1 {
 		switch c := run[len(run)-1]; {
 		case isSpace(c) || c == ',':
 		case c == ']' && arrays < 0:

@@ -168,6 +168,7 @@ func TestRepairs(t *testing.T) {
 		{"payload cut in an escape", `{"a":12,"b":"x\u00`, []piece{{Raw: `{"a":12,"b":"x\u00`, JSON: `{"a":12,"b":"x"}`, Repairs: "cut_tail"}}},
 		{"payload cut after a number and a comma", `{"a":12,`, []piece{{Raw: `{"a":12,`, JSON: `{"a":12}`, Repairs: "cut_tail"}}},
 		{"payload cut in single quotes", `{"a":{'b':1,'c':'x`, []piece{{Raw: `{"a":{'b':1,'c':'x`, JSON: `{"a":{"b":1,"c":"x"}}`, Repairs: "single_quotes,cut_tail"}}},
+		{"payload cut after single quotes", `{"a":1,'b':'x'`, []piece{{Raw: `{"a":1,'b':'x'`, JSON: `{"a":1,"b":"x"}`, Repairs: "single_quotes,cut_tail"}}},
 		{"payload cut with nothing complete", `{"a":"x`, []piece{{Raw: `{"a":"x`, Bad: ClassCut}}},
 		{
 			"line cut, the next is sound",
@@ -182,6 +183,16 @@ func TestRepairs(t *testing.T) {
 			"wrapper cut, the next line is sound",
 			"{\"records\":[{\"a\":1},{\"b\":1,\"c\n{\"records\":[{\"d\":1}]}\n",
 			[]piece{{Raw: `{"a":1}`}, {Raw: `{"b":1,"c`, JSON: `{"b":1}`, Repairs: "cut_tail"}, {Raw: `{"d":1}`}},
+		},
+		{
+			"pretty-printed array, quote not escaped, objects inside",
+			"[\n  {\n    \"a\": \"x\"y\",\n    \"b\": [\n      {\n        \"c\": 1\n      }\n    ]\n  },\n  {\n    \"d\": 2\n  }\n]\n",
+			[]piece{{Raw: "{\n    \"a\": \"x\"y\",\n    \"b\": [\n      {\n        \"c\": 1\n      }\n    ]\n  }", Bad: ClassNotJSON}, {Raw: "{\n    \"d\": 2\n  }"}},
+		},
+		{
+			"one quote too few, names differ: the next sound object between commas",
+			`[{"a":1,"b":"x},{"c":{"d":1}},{"e":2}]`,
+			[]piece{{Raw: `{"a":1,"b":"x},`, JSON: `{"a":1,"b":"x},"}`, Repairs: "cut_tail"}, {Raw: `{"c":{"d":1}}`}, {Raw: `{"e":2}`}},
 		},
 		{
 			"pretty-printed object cut",
@@ -208,13 +219,14 @@ func TestRepairs(t *testing.T) {
 func TestNeighbors(t *testing.T) {
 	for _, damage := range []struct{ name, raw, class string }{
 		{"text in brackets, as journald writes it", `[218 B blob data]`, ClassNotJSON},
-		{"stray text", `stray text`, ClassNotJSON},
+		{"stray text", `a stray box`, ClassNotJSON},
 		{"stray bytes", "\x01\x02\xff", ClassNotJSON},
 		{"half a member", `"x":1`, ClassNotJSON},
 		{"missing comma between members", `{"t":1 "x":2}`, ClassNotJSON},
 		{"unknown word", `{"t":nil,"x":{"y":[1,{"t":2}]}}`, ClassNotJSON},
 		{"quote that was not escaped", `{"t":"he said "no" to it"}`, ClassNotJSON},
 		{"one quote too few", `{"t":x"}`, ClassNotJSON},
+		{"quote that was not escaped, an object inside", `{"t":"a"b","x":{"t":1,"y":{"z":[]}}}`, ClassNotJSON},
 		{"too deep", `{"t":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`, ClassTooDeep},
 		{"too large", `{"t":"` + strings.Repeat("x", 5000) + `"}`, ClassTooLarge},
 	} {
@@ -302,7 +314,9 @@ func TestReasonsTellWhatAndWhere(t *testing.T) {
 func TestRawOutlivesDecode(t *testing.T) {
 	payloads := []string{
 		gzipped(`{"records":[{"a":1},{"b":2}]}`),
+		`{'m':"long text"}`,
 		`"[{\"c\":3}]"`,
+		`{'n':"long text"}`,
 		gzipped("{\"d\":4}\nbad\n"),
 		`{"e":5}`,
 		"[{\"f\":6,",
@@ -313,8 +327,23 @@ func TestRawOutlivesDecode(t *testing.T) {
 		d.Decode([]byte(p), func(r *Record) { kept = append(kept, r.Raw) }, func(b Bad) { kept = append(kept, b.Raw) })
 	}
 	got := fmt.Sprintf("%s", bytes.Join(kept, []byte("|")))
-	if want := `{"a":1}|{"b":2}|{"c":3}|{"d":4}|bad|{"e":5}|{"f":6,`; got != want {
+	if want := `{"a":1}|{"b":2}|{'m':"long text"}|{"c":3}|{'n':"long text"}|{"d":4}|bad|{"e":5}|{"f":6,`; got != want {
 		t.Errorf("kept %s, want %s", got, want)
+	}
+}
+
+// TestDecoderForgets reads payloads one after the other: none may change how the
+// next one is read.
+func TestDecoderForgets(t *testing.T) {
+	var used Decoder
+	for _, first := range seeds() {
+		for _, second := range seeds() {
+			decodeAll(&used, first)
+			got := decodeAll(&used, second)
+			if diff := cmp.Diff(decodeAll(new(Decoder), second), got); diff != "" {
+				t.Fatalf("Decode(%q) after %q: -fresh +used\n%s", second, first, diff)
+			}
+		}
 	}
 }
 

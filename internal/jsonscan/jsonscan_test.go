@@ -64,6 +64,15 @@ func TestScan(t *testing.T) {
 	}
 }
 
+// TestManySiblings has more containers than may be nested, none in another.
+func TestManySiblings(t *testing.T) {
+	src := "[" + strings.Repeat("[{}],", MaxDepth) + "0]"
+	var x Index
+	if n, err := x.Scan([]byte(src)); err != nil || n != len(src) || len(x.Nodes) != 2*MaxDepth+2 {
+		t.Errorf("Scan = %d, %v with %d nodes", n, err, len(x.Nodes))
+	}
+}
+
 func TestMember(t *testing.T) {
 	var x Index
 	if _, err := x.Scan([]byte(`{"a":{"b":1},"b":2,"b":3}`)); err != nil {

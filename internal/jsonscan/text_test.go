@@ -57,16 +57,36 @@ func TestAppendEscaped(t *testing.T) {
 
 // TestEscapedGrows escapes what grows most, in every alignment.
 func TestEscapedGrows(t *testing.T) {
-	for n := range 70 {
-		for _, c := range []string{"\x01", `"`, "\xff", "é"} {
+	for n := range 200 {
+		for _, c := range []string{"\x01", `"`, "\xff", "é", "1234567\x01"} {
 			text := strings.Repeat(c, n)
 			got := AppendEscaped(nil, []byte(text))
-			want := strings.ToValidUTF8(text, "\ufffd")
-			if c == "\xff" {
-				want = strings.Repeat("\ufffd", n)
-			}
+			want := strings.ReplaceAll(text, "\xff", "\ufffd")
 			if back := string(AppendUnescaped(nil, got)); back != want {
 				t.Fatalf("%d times %q: escaped %q, back %q", n, c, got, back)
+			}
+		}
+	}
+}
+
+// TestEveryByte puts every byte in every place of two words, alone and between
+// quotes, and holds what becomes of it against the standard library.
+func TestEveryByte(t *testing.T) {
+	var x Index
+	for c := range 256 {
+		for at := range 17 {
+			text := []byte("0123456789abcdef0123456789")
+			text[at+1] = byte(c)
+			literal := append(append([]byte{'"'}, text...), '"')
+			n, err := x.Scan(literal)
+			if ok := err == nil && n == len(literal); ok != json.Valid(literal) {
+				t.Fatalf("Scan(%q) = %d, %v; json.Valid = %v", literal, n, err, !ok)
+			}
+			text[at], text[at+2] = '"', '"'
+			escaped := AppendEscaped([]byte{'"'}, text)
+			var got string
+			if err := json.Unmarshal(append(escaped, '"'), &got); err != nil || got != string([]rune(string(text))) {
+				t.Fatalf("AppendEscaped(%q) = %q: %q, %v", text, escaped, got, err)
 			}
 		}
 	}
