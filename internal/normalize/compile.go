@@ -75,37 +75,37 @@ func (c *compiler) row(spec *rowSpec) error {
 				return fmt.Errorf("the target holds an empty name; write a.b.c")
 			}
 			if len(node.rules) > 0 {
-				return fmt.Errorf("%s is a value in another field and cannot be an object here", node.key)
+				return fmt.Errorf("it lies inside a field that is a value in %s; a field is a value or an object", node.place)
 			}
-			node = node.child(part)
+			node = node.child(part, fmt.Sprintf("%s:%d", spec.file, spec.line))
 		}
 	}
 	switch {
 	case r.tree != nil && list:
 		return fmt.Errorf("a tree cannot be put into a list")
 	case r.tree != nil && len(node.rules) > 0:
-		return fmt.Errorf("it is a value in another field and cannot be a tree here")
+		return fmt.Errorf("it is a value in %s and cannot be a tree here", node.place)
 	case r.tree != nil:
 		node.trees = append(node.trees, r)
 		return nil
 	case len(node.children)+len(node.trees) > 0:
-		return fmt.Errorf("it is an object in another field and cannot be a value here")
+		return fmt.Errorf("it is an object in %s and cannot be a value here", node.place)
 	case len(node.rules) > 0 && node.list != list:
-		return fmt.Errorf("it is a list in one field and a single value in another; write the target with [] in both or in none")
+		return fmt.Errorf("it is a list in one field and a single value in another, in %s; write the target with [] in both or in none", node.place)
 	}
 	node.list = list
 	node.rules = append(node.rules, r)
 	return nil
 }
 
-func (n *outNode) child(name string) *outNode {
+func (n *outNode) child(name, place string) *outNode {
 	key := append(appendString(nil, name), ':')
 	for _, c := range n.children {
 		if string(c.key) == string(key) {
 			return c
 		}
 	}
-	c := &outNode{key: key, hash: hashName(key)}
+	c := &outNode{place: place, key: key, hash: hashName(key)}
 	n.children = append(n.children, c)
 	return c
 }

@@ -122,8 +122,8 @@ func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error
 	shared := map[string]*program{}
 	m.programs = make([]*program, len(tables))
 	for n := range tables {
-		if !hasBuiltin(tables[n], files[:own]) {
-			tables[n] = append(tables[n], generic(files[:own]))
+		if len(tables[n]) == 0 {
+			tables[n] = []*fileSpec{generic(files[:own])}
 		}
 		key := ""
 		for _, f := range tables[n] {
@@ -142,10 +142,6 @@ func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error
 		m.programs[n] = shared[key]
 	}
 	return nil
-}
-
-func hasBuiltin(tables, builtins []*fileSpec) bool {
-	return slices.ContainsFunc(tables, func(f *fileSpec) bool { return slices.Contains(builtins, f) })
 }
 
 // generic is the table of log types that have none: that of the unknown one.

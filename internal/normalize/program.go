@@ -25,6 +25,7 @@ type pathMember struct {
 // outNode is one member of the document. An object has children, trees or both;
 // a value has rules: alternatives tried in order, or all of them for a list.
 type outNode struct {
+	place    string // of the row that made it, for errors
 	key      []byte // `"name":`
 	hash     uint32 // of key
 	children []*outNode
