@@ -84,11 +84,12 @@ telemetry: {listen: "127.0.0.1:0"}
 	return i
 }
 
-var ownedPartitions = regexp.MustCompile(`(?m)^lazuli_source_owned_partitions\{[^}]*\} (\d+)$`)
-
 // owned is how many partitions the instance reads by its own metrics, or -1.
-func (i *instance) owned() int {
-	resp, err := http.Get("http://" + i.telemetry + "/metrics")
+func (i *instance) owned() int { return int(metric(i.telemetry, "lazuli_source_owned_partitions")) }
+
+// metric returns the first value of a metric, or -1.
+func metric(address, name string) float64 {
+	resp, err := http.Get("http://" + address + "/metrics")
 	if err != nil {
 		return -1
 	}
@@ -97,15 +98,15 @@ func (i *instance) owned() int {
 	if err != nil {
 		return -1
 	}
-	m := ownedPartitions.FindSubmatch(body)
+	m := regexp.MustCompile(`(?m)^` + name + `(?:\{[^}]*\})? (\S+)$`).FindSubmatch(body)
 	if m == nil {
 		return -1
 	}
-	n, err := strconv.Atoi(string(m[1]))
+	v, err := strconv.ParseFloat(string(m[1]), 64)
 	if err != nil {
 		return -1
 	}
-	return n
+	return v
 }
 
 // TestTwoInstancesShareAHub lets two collectors balance eight partitions

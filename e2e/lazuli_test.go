@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -226,4 +227,15 @@ func seedOf(t *testing.T) uint64 {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("repeat with LAZULI_SEED=%d", seed)
 	return seed
+}
+
+// freePort returns a port that nobody listens on at the moment.
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
 }

@@ -66,11 +66,17 @@ func (r *Runner) Enqueue(events []event.Event, token *ack.Token) {
 	if n := r.queue.push(group{events: events, token: token, since: time.Now()}); n > 0 {
 		r.cfg.Metrics.SinkDropped.WithLabelValues(r.cfg.Name).Add(float64(n))
 	}
+	r.observe()
+}
+
+func (r *Runner) observe() {
+	r.cfg.Metrics.SinkQueuedEvents.WithLabelValues(r.cfg.Name).Set(float64(r.queue.len()))
 }
 
 // Run delivers until ctx ends and then closes the sink. What is not confirmed
 // by then is not released: it will be read again. It is called once.
 func (r *Runner) Run(ctx context.Context) error {
+	r.cfg.Status.Set(status.OK, "nothing delivered yet", "")
 	var workers sync.WaitGroup
 	for range max(1, r.cfg.Delivery.Concurrency) {
 		workers.Go(func() {
@@ -83,7 +89,7 @@ func (r *Runner) Run(ctx context.Context) error {
 				n := len(b.events)
 				r.deliver(ctx, b)
 				r.queue.done(n)
-				r.cfg.Metrics.SinkQueuedEvents.WithLabelValues(r.cfg.Name).Set(float64(r.queue.len()))
+				r.observe()
 			}
 		})
 	}

@@ -80,6 +80,9 @@ func (r *Runner) Open(ctx context.Context, origin event.Origin) (Stream, error) 
 	if err != nil {
 		return nil, fmt.Errorf("load the checkpoint of partition %q: %w", origin.Partition, err)
 	}
+	if r.cfg.Status.Report().State == status.Starting {
+		r.cfg.Status.Set(status.OK, "", "")
+	}
 	s := &stream{r: r, key: key, origin: &origin, resume: cursor, saved: cursor, tracker: ack.NewTracker(cursor)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
