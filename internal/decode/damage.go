@@ -31,10 +31,10 @@ func (d *Decoder) window(i int) []byte {
 }
 
 // endOfLine returns where the line that i is in ends. It keeps the answer, for
-// there may be many values on a line.
+// there may be many values on a line; so i must not be less than the last time.
 func (d *Decoder) endOfLine(i int) int {
-	if i < d.lineFrom || i >= d.lineEnd {
-		d.lineFrom, d.lineEnd = i, len(d.text)
+	if i >= d.lineEnd {
+		d.lineEnd = len(d.text)
 		if n := bytes.IndexByte(d.text[i:], '\n'); n >= 0 {
 			d.lineEnd = i + n
 		}

@@ -86,8 +86,7 @@ type Decoder struct {
 	stray    bool  // a bracket closed what was not open
 	arrays   []int // how many arrays are open: at the top level, and in each open wrapper
 	wasted   int   // bytes read without getting on; see window
-	lineFrom int   // endOfLine's last question and answer
-	lineEnd  int
+	lineEnd  int   // endOfLine's last answer
 }
 
 // New returns a Decoder with those limits.
@@ -99,8 +98,7 @@ func New(options Options) *Decoder { return &Decoder{options: options} }
 // always leads to the same calls.
 func (d *Decoder) Decode(payload []byte, record func(*Record), bad func(Bad)) {
 	d.record, d.bad = record, bad
-	d.number, d.reported, d.wasted = 0, 0, 0
-	d.lineFrom, d.lineEnd = 0, 0
+	d.number, d.reported, d.wasted, d.lineEnd = 0, 0, 0, 0
 	d.stray = false
 	d.arrays = append(d.arrays[:0], 0)
 	d.text, d.pos = payload, 0
