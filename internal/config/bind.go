@@ -47,7 +47,7 @@ func options(structure reflect.Value) []option {
 	fields := fieldsOf(structure.Type())
 	out := make([]option, len(fields))
 	for i, f := range fields {
-		out[i] = option{f, structure.FieldByIndex(f.index)}
+		out[i] = option{f, structure.Field(f.index)}
 	}
 	return out
 }
@@ -273,7 +273,7 @@ func (d *decoder) bindScalar(node ast.Node, path string, opt option) {
 			return
 		}
 		opt.value.SetFloat(x)
-	default:
+	case shapeDuration, shapeSize:
 		if err := opt.value.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text)); err != nil {
 			d.report(path, err.Error(), "")
 			return

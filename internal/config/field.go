@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding"
 	"reflect"
 	"strings"
 )
@@ -17,7 +16,7 @@ type field struct {
 	min, max string   // bounds in the option's own notation, inclusive
 	example  string   // in YAML
 	typ      reflect.Type
-	index    []int
+	index    int
 }
 
 // shape is what a value looks like in the document.
@@ -32,7 +31,6 @@ const (
 	shapeSize
 	shapeSecret
 	shapePath
-	shapeOther // text that the type reads by itself
 	shapeList
 	shapeMap
 	shapeStruct
@@ -41,18 +39,17 @@ const (
 // shapeNames say what to write, in messages and in the reference.
 var shapeNames = [...]string{
 	shapeText: "text", shapeBool: "true or false", shapeInteger: "a whole number", shapeNumber: "a number",
-	shapeDuration: "a duration", shapeSize: "a size", shapeSecret: "text", shapePath: "a path", shapeOther: "text",
+	shapeDuration: "a duration", shapeSize: "a size", shapeSecret: "text", shapePath: "a path",
 	shapeList: "a list", shapeMap: "a table of names", shapeStruct: "a table",
 }
 
 func (s shape) String() string { return shapeNames[s] }
 
 var (
-	durationType    = reflect.TypeFor[Duration]()
-	sizeType        = reflect.TypeFor[Size]()
-	secretType      = reflect.TypeFor[Secret]()
-	pathType        = reflect.TypeFor[Path]()
-	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+	durationType = reflect.TypeFor[Duration]()
+	sizeType     = reflect.TypeFor[Size]()
+	secretType   = reflect.TypeFor[Secret]()
+	pathType     = reflect.TypeFor[Path]()
 )
 
 func shapeOf(t reflect.Type) shape {
@@ -65,9 +62,6 @@ func shapeOf(t reflect.Type) shape {
 		return shapeSecret
 	case pathType:
 		return shapePath
-	}
-	if reflect.PointerTo(t).Implements(unmarshalerType) {
-		return shapeOther
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -89,31 +83,24 @@ func shapeOf(t reflect.Type) shape {
 }
 
 // fieldsOf returns the options of a struct in their order. A field without a
-// yaml tag is not an option; one tagged `yaml:",inline"` lends its own options.
+// yaml tag is not an option.
 func fieldsOf(t reflect.Type) []field {
 	var out []field
 	for i := range t.NumField() {
 		f := t.Field(i)
-		tag, tagged := f.Tag.Lookup("yaml")
-		name, inline, _ := strings.Cut(tag, ",")
-		switch {
-		case !tagged || name == "-" || !f.IsExported():
-		case inline == "inline":
-			for _, inner := range fieldsOf(f.Type) {
-				inner.index = append([]int{i}, inner.index...)
-				out = append(out, inner)
-			}
-		default:
-			opt := field{
-				name: name, doc: f.Tag.Get("doc"), required: f.Tag.Get("required") == "true",
-				min: f.Tag.Get("min"), max: f.Tag.Get("max"), example: f.Tag.Get("example"),
-				typ: f.Type, index: []int{i},
-			}
-			if e := f.Tag.Get("enum"); e != "" {
-				opt.enum = strings.Split(e, "|")
-			}
-			out = append(out, opt)
+		name, tagged := f.Tag.Lookup("yaml")
+		if !tagged || !f.IsExported() {
+			continue
 		}
+		opt := field{
+			name: name, doc: f.Tag.Get("doc"), required: f.Tag.Get("required") == "true",
+			min: f.Tag.Get("min"), max: f.Tag.Get("max"), example: f.Tag.Get("example"),
+			typ: f.Type, index: i,
+		}
+		if e := f.Tag.Get("enum"); e != "" {
+			opt.enum = strings.Split(e, "|")
+		}
+		out = append(out, opt)
 	}
 	return out
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml"
 )
 
 func TestSecretIsNotShown(t *testing.T) {
@@ -141,6 +143,40 @@ func TestRedactor(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := r.replacer().Replace(tc.in); got != tc.want {
 				t.Errorf("shown as %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestTextYAML reads each text again as YAML would.
+func TestTextYAML(t *testing.T) {
+	for _, tc := range []struct{ text, want string }{
+		{text: "earliest", want: "earliest"},
+		{text: "$Default", want: "$Default"},
+		{text: "127.0.0.1:9464", want: "127.0.0.1:9464"},
+		{text: "/var/lib/lazuli data", want: "/var/lib/lazuli data"},
+		{text: "", want: `""`},
+		{text: "no", want: `"no"`},
+		{text: "1e3", want: `"1e3"`},
+		{text: "~", want: `"~"`},
+		{text: "a: b", want: `"a: b"`},
+		{text: "a:", want: `"a:"`},
+		{text: "a #b", want: `"a #b"`},
+		{text: "*", want: `"*"`},
+		{text: "- a", want: `"- a"`},
+		{text: "? a", want: `"? a"`},
+		{text: " a", want: `" a"`},
+		{text: "a\nb", want: `"a\nb"`},
+		{text: `a"b\c`, want: `"a\"b\\c"`},
+	} {
+		t.Run(tc.text, func(t *testing.T) {
+			got := textYAML(tc.text)
+			if got != tc.want {
+				t.Errorf("textYAML = %s, want %s", got, tc.want)
+			}
+			var back map[string]any
+			if err := yaml.Unmarshal([]byte("k: "+got+"\n"), &back); err != nil || back["k"] != tc.text {
+				t.Errorf("read again: %#v, error %v, want %q", back["k"], err, tc.text)
 			}
 		})
 	}
