@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -82,7 +81,7 @@ type Broker struct {
 	opts   Options
 	faults *Faults
 
-	mu        sync.Mutex // guards what follows; taken before no other lock
+	mu        sync.Mutex // guards what follows
 	hubs      map[string]*Hub
 	conns     map[*conn]struct{}
 	listeners map[net.Listener]struct{}
@@ -166,7 +165,7 @@ func (b *Broker) DeleteHub(name string) error {
 	if b.opts.DataDir == "" {
 		return nil
 	}
-	if err := os.RemoveAll(h.dir()); err != nil {
+	if err := h.erase(); err != nil {
 		return fmt.Errorf("eventhubs: delete hub %q: %w", name, err)
 	}
 	return nil
@@ -234,8 +233,17 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.opts.Logger.Debug("websocket refused", "error", err)
 		return
 	}
-	_ = b.serve(websocket.NetConn(context.Background(), ws, websocket.MessageBinary))
+	_ = b.serve(webSocketConn{websocket.NetConn(context.Background(), ws, websocket.MessageBinary), ws})
 }
+
+// webSocketConn closes without waiting for the peer's part of the closing handshake:
+// AMQP's own has taken place, or the connection is to be cut.
+type webSocketConn struct {
+	net.Conn
+	ws *websocket.Conn
+}
+
+func (c webSocketConn) Close() error { return c.ws.CloseNow() }
 
 // serve runs one connection to its end.
 func (b *Broker) serve(nc net.Conn) error {

@@ -24,7 +24,6 @@ const (
 	condMessageSizeExceeded   amqp.Symbol = "amqp:link:message-size-exceeded"
 	condArgumentError         amqp.Symbol = "com.microsoft:argument-error"
 	condArgumentOutOfRange    amqp.Symbol = "com.microsoft:argument-out-of-range"
-	condServerBusy            amqp.Symbol = "com.microsoft:server-busy"
 	condAuthFailed            amqp.Symbol = "com.microsoft:auth-failed"
 )
 

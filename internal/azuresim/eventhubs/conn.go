@@ -244,7 +244,7 @@ func (c *conn) trustPolicy(policy string, key []byte) bool {
 // handle acts on one performative. An error ends the connection.
 func (c *conn) handle(channel uint16, p amqp.Performative, payload []byte) error {
 	if attach, ok := p.(*amqp.Attach); ok {
-		// Attaching takes locks that come before c.mu.
+		// Attaching needs other locks and takes this one by itself.
 		c.mu.Lock()
 		s := c.sessions[channel]
 		c.mu.Unlock()

@@ -7,6 +7,8 @@
 // retained events in that order, each once per link, none skipped. With a DataDir
 // this holds over a crash of the process (not of the machine: there is no fsync).
 //
+// No goroutine holds two of the package's locks at once, so their order is free.
+//
 // The package must not know the product that is tested against it: it imports
 // nothing of this module but the AMQP codec beside it. Behavior that Microsoft
 // does not document is marked "observed" or "assumed" where it is written.

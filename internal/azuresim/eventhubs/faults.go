@@ -18,7 +18,7 @@ const AllPartitions = -1
 type Faults struct {
 	b *Broker
 
-	mu         sync.Mutex // guards what follows; no lock is taken inside
+	mu         sync.Mutex // guards what follows
 	attach     planned[amqp.Error]
 	send       planned[amqp.Error]
 	cbs        planned[answerText]

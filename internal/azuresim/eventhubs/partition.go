@@ -40,7 +40,7 @@ type partition struct {
 	id      string
 	stalled atomic.Bool // a fault: receivers get nothing
 
-	mu           sync.Mutex // guards what follows; taken after no lock but Broker.mu
+	mu           sync.Mutex // guards what follows
 	segments     []*segment // in order and without gaps
 	begin, next  int64      // retained sequence numbers: begin <= s < next
 	nextOffset   int64

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	goamqp "github.com/Azure/go-amqp"
+	"go.uber.org/goleak"
 
 	"github.com/lazuli-logs/lazuli/internal/azuresim/amqp"
 )
@@ -148,6 +149,32 @@ func TestGoClientDrains(t *testing.T) {
 	}
 }
 
+func TestIncomingWindowIsRenewed(t *testing.T) {
+	f := newFixture(t, testOptions(), 1, HubOptions{})
+	w := dialWire(t, f.address)
+	w.login(testPolicy, testKey)
+	w.open(amqp.Open{ContainerID: "c"})
+	w.begin(100)
+	w.attachSender(0, testHub)
+	expect[*amqp.Flow](w)
+	const frames = incomingWindow/2 + 1 // of one message, each with one byte
+	message := append(amqp.AppendBinaryHeader([]byte{0, 0x53, 0x75}, frames-8), make([]byte, frames-8)...)
+	w.send(&amqp.Transfer{DeliveryID: new(uint32), DeliveryTag: []byte{1}, MessageFormat: new(uint32), More: true}, message[0])
+	for _, b := range message[1 : frames-1] {
+		w.send(&amqp.Transfer{More: true}, b)
+	}
+	if state, _ := expect[*amqp.Flow](w); state.Handle != nil || *state.NextIncomingID != incomingWindow/2 || state.IncomingWindow != incomingWindow {
+		t.Errorf("got %+v, want the session's window from %d on", state, incomingWindow/2)
+	}
+	w.send(&amqp.Transfer{}, message[frames-1])
+	if d, _ := expect[*amqp.Disposition](w); !d.Accepted {
+		t.Errorf("got %+v, want accepted", d)
+	}
+	if bodies := stored(t, f.hub, 0); len(bodies) != 1 || len(bodies[0]) != frames-8 {
+		t.Errorf("got %d events, want one of %d bytes", len(bodies), frames-8)
+	}
+}
+
 func TestKeepAlive(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
@@ -189,6 +216,26 @@ func TestSilentPeerIsGivenUp(t *testing.T) {
 	if _, err := w.r.ReadFrame(); err != io.EOF {
 		t.Errorf("after close: got %v, want io.EOF", err)
 	}
+}
+
+func TestCloseLeavesNoGoroutine(t *testing.T) {
+	before := goleak.IgnoreCurrent() // the Go SDK's clients of other tests leave some
+	f := newFixture(t, testOptions(), 1, HubOptions{})
+	fill(t, f.hub, 0, 100_000)
+	// One waits for credit, one for the window, one for its peer to read.
+	attached(t, f, amqp.Open{MaxFrameSize: 65536}, 100)
+	for _, window := range []uint32{10, 1 << 30} {
+		w := attached(t, f, amqp.Open{MaxFrameSize: 65536}, window)
+		w.send(&amqp.Flow{NextIncomingID: new(uint32), IncomingWindow: window, Handle: new(uint32), LinkCredit: 1 << 30})
+	}
+	f.waitReceivers(t, 0, 3)
+	if err := f.broker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(f.broker.connections()); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+	goleak.VerifyNone(t, before)
 }
 
 func TestOrderlyEnd(t *testing.T) {

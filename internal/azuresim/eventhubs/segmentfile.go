@@ -49,6 +49,9 @@ func (h *Hub) save() error {
 	if h.b.opts.DataDir == "" {
 		return nil
 	}
+	if err := h.erase(); err != nil { // a crash may have left a part of a deleted hub
+		return err
+	}
 	for _, p := range h.partitions {
 		if err := os.MkdirAll(p.dir(), 0o755); err != nil {
 			return err
@@ -64,6 +67,15 @@ func (h *Hub) save() error {
 		return err
 	}
 	return os.Rename(path+".new", path)
+}
+
+// erase deletes the hub's folder. The description goes first: without it, what a
+// crash leaves of the rest does not count.
+func (h *Hub) erase() error {
+	if err := os.Remove(filepath.Join(h.dir(), hubFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(h.dir())
 }
 
 // loadHubs reads all hubs of the data directory, which it creates if it is absent.
