@@ -14,6 +14,7 @@ import (
 const (
 	maxWaste  = 8
 	freeWaste = 64 << 10
+	perReject = 64 // for the work around the reading
 )
 
 func (d *Decoder) exhausted() bool { return d.wasted > maxWaste*len(d.text)+freeWaste }
@@ -86,6 +87,7 @@ func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 	if reason == "" {
 		reason = describe(syntax)
 	}
+	d.wasted += perReject
 	d.reject(start+len(bytes.TrimRight(d.text[start:end], " \t\r\n,")), class, reason)
 }
 
