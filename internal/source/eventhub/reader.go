@@ -272,9 +272,17 @@ func (r *reader) receive(ctx, linkCtx context.Context, stream source.Stream, lin
 		if err != nil {
 			continue
 		}
-		more, err := link.ReceiveEvents(ended, r.window(), nil)
-		if err == nil { // else the link's next call says why
+		// An error of these two is left to the link's next call.
+		window := r.window()
+		if more, err := link.ReceiveEvents(ended, window, nil); err == nil {
 			messages = append(messages, more...)
+			if missing := window/2 - len(messages); missing > 0 {
+				wait, cancel := context.WithTimeout(linkCtx, r.src.timing.gather)
+				if more, err := link.ReceiveEvents(wait, missing, nil); err == nil {
+					messages = append(messages, more...)
+				}
+				cancel()
+			}
 		}
 		if err := r.take(ctx, stream, messages); err != nil {
 			return err

@@ -65,6 +65,7 @@ type timing struct {
 	management time.Duration // for one $management answer
 	settle     time.Duration // a link not refused for this long is open
 	patience   time.Duration // for one receive call; ends a dial that hangs
+	gather     time.Duration // for more messages when several came at once
 	lostDrain  time.Duration // for what is in flight of a lost partition
 	stolen     time.Duration // before taking a stolen partition back, if alone
 	retry      time.Duration // first wait after a failure that passes
@@ -77,7 +78,7 @@ func defaultTiming() timing {
 	return timing{
 		round: 10 * time.Second, expiry: time.Minute, // as every SDK: azure:eventhub.ownership-timing
 		poll: 30 * time.Second, management: 30 * time.Second,
-		settle: 2 * time.Second, patience: time.Minute,
+		settle: 2 * time.Second, patience: time.Minute, gather: 5 * time.Millisecond,
 		lostDrain: 2 * time.Second, stolen: 30 * time.Second,
 		retry: 500 * time.Millisecond, retryMax: 30 * time.Second, failed: time.Minute,
 		// Few, because the SDK tells nobody that it is retrying; not none,
