@@ -37,7 +37,7 @@ func TestKill(t *testing.T) {
 	}
 	folder := t.TempDir()
 	for round := range 3 {
-		process := exec.Command(program, "-test.run=^TestKilledProcess$", "-test.v")
+		process := exec.CommandContext(t.Context(), program, "-test.run=^TestKilledProcess$", "-test.v")
 		process.Env = append(os.Environ(), killedFolder+"="+folder)
 		output, err := process.StdoutPipe()
 		if err != nil {

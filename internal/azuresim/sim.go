@@ -203,7 +203,7 @@ func (s *Sim) start(ctx context.Context) error {
 	if err := s.makeHubs(); err != nil {
 		return err
 	}
-	if err := s.serve(); err != nil {
+	if err := s.serve(ctx); err != nil {
 		return err
 	}
 	if s.options.Rate > 0 {
@@ -349,24 +349,24 @@ func (s *Sim) RecreateHub(name string) error {
 }
 
 // serve opens the listeners and serves them.
-func (s *Sim) serve() error {
+func (s *Sim) serve(ctx context.Context) error {
 	config, err := s.CA.ServerConfig(append(ca.AzureNames(), s.options.Host)...)
 	if err != nil {
 		return err
 	}
-	amqp, err := s.listen(s.options.Host, s.options.Ports.AMQP)
+	amqp, err := s.listen(ctx, s.options.Host, s.options.Ports.AMQP)
 	if err != nil {
 		return err
 	}
-	amqps, err := s.listen(s.options.Host, s.options.Ports.AMQPS)
+	amqps, err := s.listen(ctx, s.options.Host, s.options.Ports.AMQPS)
 	if err != nil {
 		return err
 	}
-	https, err := s.listen(s.options.Host, s.options.Ports.HTTPS)
+	https, err := s.listen(ctx, s.options.Host, s.options.Ports.HTTPS)
 	if err != nil {
 		return err
 	}
-	control, err := s.listen("127.0.0.1", s.options.Ports.Control)
+	control, err := s.listen(ctx, "127.0.0.1", s.options.Ports.Control)
 	if err != nil {
 		return err
 	}
@@ -389,8 +389,8 @@ func (s *Sim) serve() error {
 	return nil
 }
 
-func (s *Sim) listen(host string, port int) (net.Listener, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+func (s *Sim) listen(ctx context.Context, host string, port int) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}

@@ -354,20 +354,34 @@ func TestEndpointsAreOneLine(t *testing.T) {
 	}
 }
 
+// ask sends a request with client and returns the status and body of the answer.
+func ask(t *testing.T, client *http.Client, method, address string, change func(*http.Request)) (int, []byte) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(request)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, body
+}
+
 func TestControl(t *testing.T) {
 	s := start(t, Options{Prepared: 50, RetainBytes: -1})
 	output := filepath.Join(t.TempDir(), "out.ndjson")
 	post := func(path string) (int, string) {
-		response, err := http.Post(s.Endpoints.Control+path, "", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(body)
+		status, body := ask(t, http.DefaultClient, http.MethodPost, s.Endpoints.Control+path, nil)
+		return status, string(body)
 	}
 	if status, body := post("/produce?events=50"); status != 200 || !strings.Contains(body, `"produced":50`) {
 		t.Fatalf("produce: %d %s", status, body)
@@ -423,13 +437,9 @@ func TestControl(t *testing.T) {
 			t.Errorf("POST %s: %d %s, want %d with %s", tc.path, status, body, tc.wantStatus, tc.want)
 		}
 	}
-	response, err := http.Get(s.Endpoints.Control + "/endpoints")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
+	_, body := ask(t, http.DefaultClient, http.MethodGet, s.Endpoints.Control+"/endpoints", nil)
 	var got Endpoints
-	if err := json.NewDecoder(response.Body).Decode(&got); err != nil {
+	if err := json.Unmarshal(body, &got); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(s.Endpoints, got); diff != "" {
@@ -439,33 +449,23 @@ func TestControl(t *testing.T) {
 
 func TestControlReachesTheFaults(t *testing.T) {
 	s := start(t, Options{Prepared: -1})
-	ask := func(path string) int {
-		response, err := http.Post(s.Endpoints.Control+path, "", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		return response.StatusCode
-	}
+	post := func(path string) { ask(t, http.DefaultClient, http.MethodPost, s.Endpoints.Control+path, nil) }
 	transport := &http.Transport{TLSClientConfig: clientTLS(t, s)}
 	defer transport.CloseIdleConnections()
 	entra := func() int {
-		response, err := (&http.Client{Transport: transport}).Get(s.Endpoints.HTTPS + "/" + s.Endpoints.TenantID + "/v2.0/.well-known/openid-configuration")
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		return response.StatusCode
+		status, _ := ask(t, &http.Client{Transport: transport}, http.MethodGet,
+			s.Endpoints.HTTPS+"/"+s.Endpoints.TenantID+"/v2.0/.well-known/openid-configuration", nil)
+		return status
 	}
 	if got := entra(); got != 200 {
 		t.Fatalf("Entra answers %d", got)
 	}
-	ask("/faults/entra?status=503&times=1")
+	post("/faults/entra?status=503&times=1")
 	if got := entra(); got != 503 {
 		t.Errorf("Entra answers %d after the fault, want 503", got)
 	}
-	ask("/faults/entra?status=503&times=5")
-	ask("/faults/clear")
+	post("/faults/entra?status=503&times=5")
+	post("/faults/clear")
 	if got := entra(); got != 200 {
 		t.Errorf("Entra answers %d after clear, want 200", got)
 	}
@@ -477,18 +477,8 @@ func TestControlIsNotForWebPages(t *testing.T) {
 		"foreign page":         func(r *http.Request) { r.Header.Set("Origin", "https://example.com") },
 		"name bound to the IP": func(r *http.Request) { r.Host = "attacker.example:80" },
 	} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Endpoints.Control+"/endpoints", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		change(request)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusForbidden {
-			t.Errorf("%s: answer %d, want 403", name, response.StatusCode)
+		if status, _ := ask(t, http.DefaultClient, http.MethodGet, s.Endpoints.Control+"/endpoints", change); status != http.StatusForbidden {
+			t.Errorf("%s: answer %d, want 403", name, status)
 		}
 	}
 }

@@ -1,11 +1,10 @@
 package tenant
 
-// Facts of the made-up organization that do not depend on the seed, and of
+// Facts of the made-up organization, Kestrel Logistics, that do not depend on the seed, and of
 // Microsoft's own applications (ids published at
 // learn.microsoft.com/troubleshoot/entra/entra-id/governance/verify-first-party-apps-sign-in).
 
 const (
-	organizationName = "Kestrel Logistics"
 	// The domain is reserved (RFC 2606), so no address in it can be real.
 	organizationDomain = "kestrel-logistics.example"
 	// microsoftServices owns Microsoft's own applications.
