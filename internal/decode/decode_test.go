@@ -90,6 +90,7 @@ func TestFraming(t *testing.T) {
 		{"text", "GET / 200\r\nGET /x 404\n", []piece{{Raw: `GET / 200`, Bad: ClassNotJSON}, {Raw: `GET /x 404`, Bad: ClassNotJSON}}},
 		{"only brackets", `[[[`, []piece{{Raw: `[[[`, Bad: ClassCut}}},
 		{"only a wrapper's start", `{"records":[`, []piece{{Raw: `{"records":[`, Bad: ClassCut}}},
+		{"a string that holds no records", `"{\"records\":[]}"`, nil},
 		{"gzip", gzipped(`{"records":[{"a":1},{"b":2}]}`), good(`{"a":1}`, `{"b":2}`)},
 		{"gzip, several members", gzipped("{\"a\":1}\n", "{\"b\":2}\n"), good(`{"a":1}`, `{"b":2}`)},
 		{"gzip, padded", gzipped("{\"a\":1}\n") + "\x00\x00", good(`{"a":1}`)},
@@ -452,7 +453,13 @@ func notFraming(gap []byte) []byte {
 			}
 			name, rest := gap[:n], bytes.TrimLeft(gap[n:], " \t\r\n")
 			if len(rest) == 0 || rest[0] != ':' {
-				return gap
+				// No member: a string that holds nothing but framing.
+				var text string
+				if json.Unmarshal(name, &text) != nil || !strings.ContainsAny(text, "[{") || notFraming([]byte(text)) != nil {
+					return gap
+				}
+				gap = rest
+				continue
 			}
 			rest = bytes.TrimLeft(rest[1:], " \t\r\n")
 			if string(name) == `"records"` && len(rest) > 0 && rest[0] == '[' {
