@@ -40,7 +40,8 @@ func (n *outNode) sort() {
 	}
 }
 
-// fix finds the values that are the same in every document.
+// fix finds what needs no rules: values that are the same in every document,
+// and those that are just one member of the record.
 func (n *outNode) fix() {
 	constant := len(n.trees) == 0 && len(n.children) > 0
 	object := []byte{'{'}
@@ -50,7 +51,7 @@ func (n *outNode) fix() {
 		if i > 0 {
 			object = append(object, ',')
 		}
-		object = append(append(object, child.key...), child.fixed...)
+		object = append(append(object, child.key[1:]...), child.fixed...)
 	}
 	switch {
 	case constant:
@@ -58,6 +59,8 @@ func (n *outNode) fix() {
 	case len(n.rules) > 0 && !n.list:
 		if r := n.rules[0]; r.conds == nil && r.literals != nil {
 			n.fixed = r.literals[0]
+		} else if len(n.rules) == 1 && r.conds == nil && len(r.sources) == 1 && r.sources[0].isMember() {
+			n.copied = &r.sources[0]
 		}
 	}
 }
@@ -99,13 +102,13 @@ func (c *compiler) row(spec *rowSpec) error {
 }
 
 func (n *outNode) child(name, place string) *outNode {
-	key := append(appendString(nil, name), ':')
+	key := memberKey(name)
 	for _, c := range n.children {
 		if string(c.key) == string(key) {
 			return c
 		}
 	}
-	c := &outNode{place: place, key: key, hash: hashName(key)}
+	c := &outNode{place: place, key: key, hash: hashName(key[1:])}
 	n.children = append(n.children, c)
 	return c
 }
@@ -324,7 +327,7 @@ func compileTree(spec treeSpec) (*treeRule, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.key = append(appendString(nil, spec.rename[path]), ':')
+		m.key = memberKey(spec.rename[path])
 	}
 	for _, path := range spec.omit {
 		m, err := root.at(path)
@@ -471,6 +474,11 @@ func casesOf(v yamlValue, list bool) (*caseTable, error) {
 		t.literals = append(t.literals, literals)
 	}
 	return t, nil
+}
+
+// memberKey returns a member's name with all that stands around it.
+func memberKey(name string) []byte {
+	return append(appendString([]byte{','}, name), ':')
 }
 
 func appendString(dst []byte, s string) []byte {

@@ -102,8 +102,12 @@ func FuzzCompile(f *testing.F) {
 		`{"category":"SignInLogs","properties":{"id":"12345678","a":[1,{"b":null}]}}`,
 		`{"category":"AuditLogs"}`, `{"category":"X","a":{"b":"12345678"}}`, `[{}]`,
 	}
+	builtins, err := builtinFiles(ECS)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
-		m, err := Compile(ECS, Options{KeepOriginal: true, Files: []File{{Name: "user.yaml", Data: []byte(text)}}})
+		m, err := compileFiles(ECS, builtins, Options{KeepOriginal: true, Files: []File{{Name: "user.yaml", Data: []byte(text)}}})
 		if err != nil {
 			if e, ok := err.(*MappingError); !ok || e.File == "" || e.Line < 1 {
 				t.Fatalf("error without a place: %v", err)

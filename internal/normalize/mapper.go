@@ -60,7 +60,12 @@ func Compile(schema Schema, opts Options) (*Mapper, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := len(files)
+	return compileFiles(schema, files, opts)
+}
+
+func compileFiles(schema Schema, builtins []*fileSpec, opts Options) (*Mapper, error) {
+	own := len(builtins)
+	files := slices.Clone(builtins)
 	for _, f := range opts.Files {
 		spec, err := readFile(f.Name, f.Data)
 		if err != nil {

@@ -15,6 +15,10 @@ import (
 )
 
 func TestCompileErrors(t *testing.T) {
+	builtins, err := builtinFiles(ECS)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ name, file, want string }{
 		{"not YAML", "fields: [", "user.yaml:1: not YAML"},
 		{"unknown key", "fields:\n - to: a\n   form: b", `user.yaml:3: unknown key "form"`},
@@ -46,7 +50,7 @@ func TestCompileErrors(t *testing.T) {
 		{"anchors", "log_types: &a [unknown]", "is not supported here"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Compile(ECS, Options{Files: []File{{"user.yaml", []byte(c.file)}}})
+			_, err := compileFiles(ECS, builtins, Options{Files: []File{{"user.yaml", []byte(c.file)}}})
 			if e := (*MappingError)(nil); !errors.As(err, &e) {
 				t.Fatalf("got %v, want a *MappingError", err)
 			}
@@ -106,6 +110,7 @@ fields:
 
 func TestIdentity(t *testing.T) {
 	origin := &event.Origin{Namespace: "ns/hub/3", Source: "entra", Tenant: "contoso"}
+	workers := []*Worker{compile(t, Raw, DefaultOptions()).Worker(), compile(t, ECS, DefaultOptions()).Worker()}
 	for _, c := range []struct {
 		name, record string
 		origin       *event.Origin
@@ -118,15 +123,15 @@ func TestIdentity(t *testing.T) {
 		{"position", `{"category":"Administrative","correlationId":"aaaaaaaa-1"}`, origin, "ns/hub/3/42/7"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, schema := range []Schema{Raw, ECS} {
-				_, r := append1(t, compile(t, schema, DefaultOptions()).Worker(), Input{Origin: c.origin, Position: 42, Number: 7}, c.record)
+			for _, w := range workers {
+				_, r := append1(t, w, Input{Origin: c.origin, Position: 42, Number: 7}, c.record)
 				if r.ID != c.want {
-					t.Errorf("%s: got %q, want %q", schema, r.ID, c.want)
+					t.Errorf("%s: got %q, want %q", r.Schema, r.ID, c.want)
 				}
 			}
 		})
 	}
-	w := compile(t, ECS, DefaultOptions()).Worker()
+	w := workers[1]
 	_, a := append1(t, w, Input{}, `{"a":1}`)
 	_, b := append1(t, w, Input{}, `{"a":2}`)
 	_, again := append1(t, w, Input{}, `{"a":1}`)
@@ -238,9 +243,9 @@ func TestOriginal(t *testing.T) {
 // TestAllocations holds the budget of docs: at most two allocations an event.
 // The ID is one.
 func TestAllocations(t *testing.T) {
-	for _, c := range benchCases {
-		for _, schema := range []Schema{Raw, ECS} {
-			w := compile(t, schema, DefaultOptions()).Worker()
+	for _, schema := range []Schema{Raw, ECS} {
+		w := compile(t, schema, DefaultOptions()).Worker()
+		for _, c := range benchCases {
 			records, _ := benchRecords(c.template)
 			var x jsonscan.Index
 			if _, err := x.Scan(records[1]); err != nil {

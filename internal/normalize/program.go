@@ -26,13 +26,14 @@ type pathMember struct {
 // a value has rules: alternatives tried in order, or all of them for a list.
 type outNode struct {
 	place    string // of the row that made it, for errors
-	key      []byte // `"name":`
-	hash     uint32 // of key
+	key      []byte // `,"name":`
+	hash     uint32 // of key without the comma
 	children []*outNode
 	trees    []*rule
 	rules    []*rule
 	list     bool
-	fixed    []byte // the value, if it is the same in every document
+	fixed    []byte  // the value, if it is the same in every document
+	copied   *source // the only source, if there is but one and it needs no walk
 }
 
 // rule is one compiled row of a table.
@@ -136,7 +137,7 @@ type treeRule struct {
 
 type treeMember struct {
 	omit bool
-	key  []byte // `"new_name":`, or nil to name it as the rule says
+	key  []byte // `,"new_name":`, or nil to name it as the rule says
 	rule *treeRule
 }
 

@@ -8,37 +8,38 @@ import (
 
 // appendMembers appends what the document has below n, after a '{'.
 func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
-	opening := len(dst)
-	guard := nameGuard{w: w}
 	if len(n.trees) > 0 {
-		guard.open()
+		return w.appendGuarded(dst, n)
 	}
+	comma := 1 // of a child's key, which the first member goes without
 	for _, child := range n.children {
 		mark := len(dst)
-		if mark > opening {
-			dst = append(dst, ',')
-		}
-		name := len(dst)
-		dst = append(dst, child.key...)
-		ok := true
-		switch {
-		case child.fixed != nil:
-			dst = append(dst, child.fixed...)
-		case child.rules == nil:
-			dst = append(dst, '{')
-			inner := len(dst)
-			dst = w.appendMembers(dst, child)
-			ok = len(dst) > inner
-			dst = append(dst, '}')
-		case child.list:
-			dst, ok = w.appendList(dst, child)
-		default:
-			dst, ok = w.appendFirst(dst, child.rules)
-		}
-		if !ok {
+		var ok bool
+		if dst, ok = w.appendMember(dst, child, comma); ok {
+			comma = 0
+		} else {
 			dst = dst[:mark]
-		} else if len(n.trees) > 0 {
-			guard.reserve(name, name+len(child.key), child.hash)
+		}
+	}
+	return dst
+}
+
+// appendGuarded does the same where trees add members whose names only the
+// record knows. The members that rows set come first, so they win.
+func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
+	opening := len(dst)
+	guard := nameGuard{w: w}
+	guard.open()
+	for _, child := range n.children {
+		mark, comma := len(dst), 0
+		if mark == opening {
+			comma = 1
+		}
+		var ok bool
+		if dst, ok = w.appendMember(dst, child, comma); ok {
+			guard.reserve(mark+1-comma, mark+len(child.key)-comma, child.hash)
+		} else {
+			dst = dst[:mark]
 		}
 	}
 	for _, t := range n.trees {
@@ -46,10 +47,32 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 			dst = w.appendTreeMembers(dst, opening, node, t.tree, &guard)
 		}
 	}
-	if len(n.trees) > 0 {
-		guard.close()
-	}
+	guard.close()
 	return dst
+}
+
+// appendMember appends a member, its key from the given byte on. If it returns
+// false the member has no value, and what was appended is to be cut off.
+func (w *Worker) appendMember(dst []byte, n *outNode, from int) ([]byte, bool) {
+	switch {
+	case n.fixed != nil:
+		dst = append(dst, n.key[from:]...)
+		return append(dst, n.fixed...), true
+	case n.copied != nil:
+		node := w.slots[n.copied.slot]
+		if node < 0 {
+			return dst, false
+		}
+		return w.appendValue(append(dst, n.key[from:]...), n.rules[0], int(node))
+	case n.rules == nil:
+		dst = append(append(dst, n.key[from:]...), '{')
+		inner := len(dst)
+		dst = w.appendMembers(dst, n)
+		return append(dst, '}'), len(dst) > inner
+	case n.list:
+		return w.appendList(append(dst, n.key[from:]...), n)
+	}
+	return w.appendFirst(append(dst, n.key[from:]...), n.rules)
 }
 
 // object returns the first object that a tree's sources lead to.
@@ -71,7 +94,7 @@ func (w *Worker) object(r *rule) (int, bool) {
 func (w *Worker) appendFirst(dst []byte, rules []*rule) ([]byte, bool) {
 	mark := len(dst)
 	for _, r := range rules {
-		if !w.holds(r.conds) {
+		if r.conds != nil && !w.holds(r.conds) {
 			continue
 		}
 		if r.sources == nil && r.format == nil {

@@ -12,25 +12,32 @@ import (
 func (w *Worker) appendTreeMembers(dst []byte, opening, n int, t *treeRule, guard *nameGuard) []byte {
 	nodes := w.x.Nodes
 	end := int(nodes[n].Next)
+	comma := 0 // where a key begins: the first goes without its comma
+	if len(dst) == opening {
+		comma = 1
+	}
+	m := &w.members[0]
 	for c := n + 1; c < end; c = int(nodes[c].Next) {
-		if nodes[c].Kind == jsonscan.Null {
+		kind := nodes[c].Kind
+		if kind == jsonscan.Null {
 			continue
 		}
-		m := w.member(c, t)
+		m = w.member(c, t, m)
 		if m.omit {
 			continue
 		}
 		mark := len(dst)
-		if mark > opening {
-			dst = append(dst, ',')
-		}
-		name := len(dst)
-		dst = append(dst, m.key...)
-		if !guard.admit(dst, name, m.hash) {
+		dst = append(dst, m.key[comma:]...)
+		if !guard.admit(dst, mark+1-comma, m.hash) {
 			dst = dst[:mark]
 			continue
 		}
-		dst = w.appendTree(dst, c, m.below)
+		comma = 0
+		if kind < jsonscan.Object {
+			dst = w.appendJSON(dst, c)
+		} else {
+			dst = w.appendTree(dst, c, m.below)
+		}
 	}
 	return dst
 }
@@ -46,15 +53,26 @@ const cacheWays = 4
 type cachedMember struct {
 	tree  *treeRule
 	name  []byte // in the record
-	key   []byte // `"name":` in the document
-	hash  uint32 // of key
+	key   []byte // `,"name":` in the document
+	hash  uint32 // of key without the comma
 	omit  bool
 	below *treeRule
+	next  *cachedMember // the member that came after it last time
 }
 
-// member returns what becomes of member n of an object under rule t.
-func (w *Worker) member(n int, t *treeRule) *cachedMember {
+// member returns what becomes of member n of an object under rule t, the one
+// after previous: records of one kind have their members in the same order.
+func (w *Worker) member(n int, t *treeRule, previous *cachedMember) *cachedMember {
 	name := w.key(n)
+	if e := previous.next; e != nil && e.tree == t && string(e.name) == string(name) {
+		return e
+	}
+	e := w.lookUp(name, t)
+	previous.next = e
+	return e
+}
+
+func (w *Worker) lookUp(name []byte, t *treeRule) *cachedMember {
 	h := hashName(name) ^ t.salt
 	for i := range uint32(cacheWays) {
 		e := &w.members[(h+i)%uint32(len(w.members))]
@@ -86,7 +104,7 @@ func (w *Worker) remember(e *cachedMember, name []byte, t *treeRule) {
 	if len(e.key) == 0 {
 		e.key = w.appendName(e.key, name, t.naming)
 	}
-	e.hash = hashName(e.key)
+	e.hash = hashName(e.key[1:])
 }
 
 // appendTree appends value n as t says.
@@ -169,15 +187,16 @@ func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bo
 	return append(dst, '}'), true
 }
 
-// appendName appends a member's name as a rule forms it, quoted and with its colon.
+// appendName appends a member's name as a rule forms it, with all that stands
+// around it.
 func (w *Worker) appendName(dst, name []byte, rule naming) []byte {
 	if len(name) == 0 {
-		return append(dst, `"_":`...) // Elasticsearch takes no empty names
+		return append(dst, `,"_":`...) // Elasticsearch takes no empty names
 	}
 	mark := len(w.text)
 	w.text = jsonscan.AppendEscaped(w.text, name)
 	name = w.text[mark:]
-	dst = append(dst, '"')
+	dst = append(dst, ',', '"')
 	switch rule {
 	case snakeCase:
 		dst = appendSnakeCase(dst, name)
