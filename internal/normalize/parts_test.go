@@ -1,12 +1,16 @@
 package normalize
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
 
 func TestParseTime(t *testing.T) {
@@ -253,6 +257,9 @@ func TestRows(t *testing.T) {
 		{"lists hold each value once", `{to: "x[]", from: [a, b, "c[*].d"]}, {to: "x[]", value: [k, p]}`, `{"a":"p","b":"q","c":[{"d":"p"},{"d":"r"},1]}`, `{"x":["p","q","r","k"]}`},
 		{"lists without elements are not written", `{to: "x[]", from: a}`, `{"a":""}`, `{}`},
 		{"list of cases", `{to: "x[]", from: a, map: {u: [p, q], v: q}}`, `{"a":"V"}`, `{"x":["q"]}`},
+		{"list of cases after steps", `{to: "x[]", from: a, as: after /, map: {write: [p, q]}}`, `{"a":"b/c/WRITE"}`, `{"x":["p","q"]}`},
+		{"list under conditions", `{to: "x[]", from: a, when: {b: "*"}}, {to: "x[]", value: k, unless: {a: "*"}}, {to: "x[]", format: "{a}!"}`, `{"a":"p"}`, `{"x":["p!"]}`},
+		{"list of what does not stand in the record", `{to: "x[]", from: [$log_type, a], as: upper}`, `{"a":"p"}`, `{"x":["UNKNOWN","P"]}`},
 		{"cases without case", `{to: x, from: a, map: {SucceSS: ok}}`, `{"a":"sUCCESS"}`, `{"x":"ok"}`},
 		{"no case", `{to: x, from: a, map: {b: c}}`, `{"a":"x"}`, `{}`},
 		{"any other case", `{to: x, from: a, as: text, map: {"0": ok, "*": bad}}`, `{"a":7}`, `{"x":"bad"}`},
@@ -279,5 +286,32 @@ func TestRows(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestWorkGrowsLinearly: with work in the square of the number of members or
+// elements this would not end before the test's time-out.
+func TestWorkGrowsLinearly(t *testing.T) {
+	const many = 300_000
+	var b strings.Builder
+	b.WriteString(`{"category":"AuditLogs","properties":{"targetResources":[`)
+	for i := range many {
+		fmt.Fprintf(&b, `{"id":"%d"},`, i)
+	}
+	b.WriteString(`{"id":"0"}]}`)
+	for i := range many {
+		fmt.Fprintf(&b, `,"m%d":0`, i)
+	}
+	b.WriteString(`,"m0":1}`)
+	record := []byte(b.String())
+	var x jsonscan.Index
+	if _, err := x.Scan(record); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := compile(t, ECS, Options{}).Worker().Append(nil, Input{Index: &x, Raw: record})
+	for part, want := range map[string]int{`"m0":`: 1, fmt.Sprintf(`"m%d":`, many-1): 1, `["0",`: 1, `,"0"]`: 0} {
+		if got := bytes.Count(out, []byte(part)); got != want {
+			t.Errorf("%s stands %d times, want %d", part, got, want)
+		}
 	}
 }

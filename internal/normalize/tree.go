@@ -1,8 +1,6 @@
 package normalize
 
 import (
-	"bytes"
-
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
 
@@ -158,7 +156,7 @@ func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bo
 		if mark > opening {
 			dst = append(dst, ',')
 		}
-		value := c
+		value, below := c, t
 		name := len(dst)
 		if t.shape == byIndex {
 			dst = append(dst, '"')
@@ -166,7 +164,7 @@ func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bo
 			dst = append(dst, '"', ':')
 		} else {
 			key := w.find(c, "key")
-			value = w.find(c, "value")
+			value, below = w.find(c, "value"), plainTrees[t.naming]
 			if key < 0 || w.x.Nodes[key].Kind != jsonscan.String || len(w.x.Text(key)) == 0 {
 				return dst[:start], false
 			}
@@ -178,7 +176,7 @@ func (w *Worker) appendArrayAsObject(dst []byte, n int, t *treeRule) ([]byte, bo
 			dst = append(appendQuoted(dst, text), ':')
 		}
 		if guard.admit(dst, name, hashName(dst[name:])) {
-			dst = w.appendTree(dst, value, t)
+			dst = w.appendTree(dst, value, below)
 		} else {
 			return dst[:start], false // two pairs with one key: only the list holds both
 		}
@@ -248,10 +246,11 @@ func appendInt(dst []byte, i int) []byte {
 // original has both.
 type nameGuard struct {
 	w    *Worker
-	base int
+	base int // the names are at w.marks[base:]
 	// bits holds the hashes of the names so far: most names are not in it, and
 	// need no look at the others.
 	bits [16]uint64
+	many manyNames
 }
 
 func (g *nameGuard) open() { g.base = len(g.w.marks) }
@@ -260,14 +259,10 @@ func (g *nameGuard) close() { g.w.marks = g.w.marks[:g.base] }
 
 // admit takes the name at the end of out, with its hash, or says that it is taken.
 func (g *nameGuard) admit(out []byte, start int, h uint32) bool {
-	name := out[start:]
 	word, bit := &g.bits[h>>6&15], uint64(1)<<(h&63)
-	if *word&bit != 0 {
-		for _, m := range g.w.marks[g.base:] {
-			if bytes.Equal(name, out[m.start:m.end]) {
-				return false
-			}
-		}
+	marks := g.w.marks[g.base:]
+	if (*word&bit != 0 || len(marks) >= fewNames) && g.many.hold(out, marks, out[start:]) {
+		return false
 	}
 	*word |= bit
 	g.w.marks = append(g.w.marks, span{start, len(out)})

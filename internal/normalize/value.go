@@ -1,0 +1,114 @@
+package normalize
+
+import "github.com/lazuli-logs/lazuli/internal/jsonscan"
+
+// appendValue appends what a rule makes of node n.
+func (w *Worker) appendValue(dst []byte, r *rule, n int) ([]byte, bool) {
+	kind := w.x.Nodes[n].Kind
+	if !r.only.has(kind) {
+		return dst, false
+	}
+	if r.finish == nil && r.steps == nil && r.cases == nil {
+		if kind == jsonscan.String && len(w.x.Text(n)) == 0 {
+			return dst, false // an empty text says nothing
+		}
+		return w.appendJSON(dst, n), true
+	}
+	text, ok := w.textOf(r.only, n)
+	if !ok {
+		return dst, false
+	}
+	// What is cut out of a string that needs no escapes needs none either.
+	clean := w.x.Nodes[n].Flags&(jsonscan.Escaped|jsonscan.NotUTF8) == 0 && kind < jsonscan.Object
+	return w.appendTransformed(dst, r, text, clean)
+}
+
+// textOf returns node n as text if it is of one of the kinds: a string
+// unescaped, a number or a truth value as written, an object or array as JSON.
+// An empty string is no text.
+func (w *Worker) textOf(only kindSet, n int) ([]byte, bool) {
+	node := &w.x.Nodes[n]
+	switch {
+	case !only.has(node.Kind) || node.Kind == jsonscan.Null:
+		return nil, false
+	case node.Kind == jsonscan.String:
+		text := w.x.Text(n)
+		if node.Flags&(jsonscan.Escaped|jsonscan.NotUTF8) != 0 {
+			mark := len(w.text)
+			w.text = jsonscan.AppendUnescaped(w.text, text)
+			text = w.text[mark:len(w.text):len(w.text)]
+		}
+		return text, len(text) > 0
+	case node.Kind >= jsonscan.Object:
+		mark := len(w.text)
+		w.text = jsonscan.AppendCompact(w.text, w.x.Value(n))
+		return w.text[mark:len(w.text):len(w.text)], true
+	}
+	return w.x.Value(n), true
+}
+
+// appendText takes a text through the steps of a rule and appends what comes
+// out of it as JSON.
+func (w *Worker) appendText(dst []byte, r *rule, text []byte) ([]byte, bool) {
+	return w.appendTransformed(dst, r, text, false)
+}
+
+func (w *Worker) appendTransformed(dst []byte, r *rule, text []byte, clean bool) ([]byte, bool) {
+	text, ok := w.step(r, text)
+	if !ok {
+		return dst, false
+	}
+	if r.cases != nil {
+		literals := r.cases.find(w, text)
+		if literals == nil {
+			return dst, false
+		}
+		return append(dst, literals[0]...), true
+	}
+	if r.finish != nil {
+		return r.finish(w, dst, text, r.argument)
+	}
+	if clean {
+		dst = append(append(dst, '"'), text...)
+		return append(dst, '"'), true
+	}
+	return appendQuoted(dst, text), true
+}
+
+// step takes a text through the steps of a rule.
+func (w *Worker) step(r *rule, text []byte) ([]byte, bool) {
+	for i := range r.steps {
+		var ok bool
+		if text, ok = r.steps[i].run(w, text, r.steps[i].argument); !ok || len(text) == 0 {
+			return nil, false
+		}
+	}
+	return text, true
+}
+
+func appendQuoted(dst, text []byte) []byte {
+	dst = append(dst, '"')
+	dst = jsonscan.AppendEscaped(dst, text)
+	return append(dst, '"')
+}
+
+// appendJSON appends node n as it is, on one line and in UTF-8.
+func (w *Worker) appendJSON(dst []byte, n int) []byte {
+	node := &w.x.Nodes[n]
+	if node.Kind >= jsonscan.Object || node.Flags&jsonscan.NotUTF8 != 0 {
+		return jsonscan.AppendCompact(dst, w.x.Value(n))
+	}
+	return append(dst, w.x.Value(n)...)
+}
+
+// find returns the values for a text, compared without case, or nil.
+func (t *caseTable) find(w *Worker, text []byte) [][]byte {
+	w.lower = appendLower(w.lower[:0], text)
+	if i := t.names.find(w.lower); i >= 0 {
+		return t.literals[i]
+	}
+	if t.other >= 0 {
+		return t.literals[t.other]
+	}
+	return nil
+}
