@@ -95,6 +95,26 @@ func TestHubsSurviveARestart(t *testing.T) {
 	}
 }
 
+// A process that is killed has closed nothing; what Append confirmed must be there.
+func TestAppendedEventsSurviveACrash(t *testing.T) {
+	o := testOptions()
+	o.DataDir = t.TempDir()
+	h, err := openBroker(t, o).CreateHub(testHub, 1, HubOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		fill(t, h, 0, 10)
+	}
+	after, ok := openBroker(t, o).Hub(testHub)
+	if !ok {
+		t.Fatal("the hub is gone")
+	}
+	if diff := cmp.Diff(diskEvents(t, h, 0), diskEvents(t, after, 0)); diff != "" {
+		t.Errorf("(-before +after):\n%s", diff)
+	}
+}
+
 func TestTornTailIsCut(t *testing.T) {
 	o := testOptions()
 	o.DataDir = t.TempDir()

@@ -227,6 +227,8 @@ func TestBrokenMessagesAreRejected(t *testing.T) {
 	}{
 		{"no sections", 0, nil},
 		{"no body", 0, []byte{0, 0x53, 0x73, 0x45}},
+		{"a footer but no body", 0, []byte{0, 0x53, 0x73, 0x45, 0, 0x53, 0x78, 0xc1, 1, 0}},
+		{"application properties that are no map", 0, append([]byte{0, 0x53, 0x74, 0x41}, data(1)...)},
 		{"garbage", 0, []byte("garbage")},
 		{"cut body", 0, []byte{0, 0x53, 0x75, 0xa0, 9, 1}},
 		{"sections out of order", 0, append(data(1), 0, 0x53, 0x73, 0x45)},

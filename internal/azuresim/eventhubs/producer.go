@@ -165,7 +165,7 @@ func parseEvent(message []byte) (event, error) {
 	var e event
 	start, end := -1, len(message)
 	var body []byte
-	sections, last := 0, amqp.CodeHeader
+	sections, hasBody, last := 0, false, amqp.CodeHeader
 	for rest := message; len(rest) > 0; {
 		at := len(message) - len(rest)
 		section, after, err := amqp.NextSection(rest)
@@ -191,17 +191,22 @@ func parseEvent(message []byte) (event, error) {
 			if body, err = section.Binary(); err != nil {
 				return event{}, err
 			}
-		case amqp.CodeProperties, amqp.CodeApplicationProperties:
+		case amqp.CodeProperties:
 			if _, err := section.Decode(); err != nil {
 				return event{}, err
 			}
+		case amqp.CodeApplicationProperties:
+			if _, err := section.Map(); err != nil {
+				return event{}, err
+			}
 		}
+		hasBody = hasBody || section.Code >= amqp.CodeData
 		sections++
 		if start < 0 {
 			start = at
 		}
 	}
-	if start < 0 || last < amqp.CodeData {
+	if !hasBody {
 		return event{}, errors.New("the message has no body")
 	}
 	if sections == 1 && body != nil {

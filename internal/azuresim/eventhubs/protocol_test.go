@@ -346,6 +346,7 @@ func FuzzParseEvents(f *testing.F) {
 	f.Add([]byte{0, 0x53, 0x75, 0xa0, 2, 'h', 'i'}, false)
 	f.Add([]byte{0, 0x53, 0x75, 0xa0, 7, 0, 0x53, 0x75, 0xa0, 2, 'h', 'i'}, true)
 	f.Add([]byte{0, 0x53, 0x72, 0xc1, 10, 2, 0xa3, 1, 'a', 0xa1, 1, 'b', 0, 0x53, 0x77, 0x40}, false)
+	f.Add([]byte{0, 0x53, 0x74, 0xc1, 1, 0, 0, 0x53, 0x78, 0xc1, 1, 0}, false) // a footer is not a body
 	f.Fuzz(func(t *testing.T, message []byte, batch bool) {
 		format := uint32(0)
 		if batch {
