@@ -123,6 +123,9 @@ func TestDelay(t *testing.T) {
 	if err := <-got; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want canceled", err)
 	}
+	// A detached link leaves at once, not after its delay.
+	f.broker.Faults().DetachReceivers(testHub, 0, "amqp:link:detach-forced", "idle")
+	f.waitReceivers(t, 0, 0)
 	f.broker.Faults().Delay(time.Millisecond)
 	receive(testContext(t), t, reader(t, f.consumer(t, DefaultConsumerGroup), "0", earliest()), 1)
 }

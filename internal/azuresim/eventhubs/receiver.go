@@ -73,14 +73,8 @@ func (r *receiver) feed() {
 	defer r.partition().leave(r)
 	c := r.s.c
 	for {
-		if d := c.b.faults.delay(); d > 0 {
-			timer := time.NewTimer(d)
-			select {
-			case <-timer.C:
-			case <-c.done:
-				timer.Stop()
-				return
-			}
+		if !r.pause(c.b.faults.delay()) {
+			return
 		}
 		stalled := r.partition().stalled.Load()
 		if len(r.pending) == 0 && !stalled {
@@ -97,6 +91,31 @@ func (r *receiver) feed() {
 		case <-r.wake:
 		case <-c.done:
 			return
+		}
+	}
+}
+
+// pause waits, and reports whether the link is still there afterwards.
+func (r *receiver) pause(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	c := r.s.c
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-c.done:
+			return false
+		case <-r.wake: // feed looks at everything after the pause
+			c.mu.Lock()
+			ended := r.detached
+			c.mu.Unlock()
+			if ended {
+				return false
+			}
 		}
 	}
 }
