@@ -68,9 +68,9 @@ func openJournal(path string, l *ledger.Ledger) (*journal, error) {
 
 func readJournal(path string) (j *journal, gaps [][2]uint64, err error) {
 	j = &journal{}
-	j.file, err = os.OpenFile(path, os.O_RDWR, 0o644)
+	j.file, err = os.OpenFile(path, os.O_RDWR, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
-		j.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		j.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		return j, nil, err
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -223,8 +224,8 @@ func (s *Sim) Close() error {
 		s.stop()
 		s.background.Wait()
 		var errs []error
-		for i := len(s.closers) - 1; i >= 0; i-- {
-			errs = append(errs, s.closers[i]())
+		for _, closer := range slices.Backward(s.closers) {
+			errs = append(errs, closer())
 		}
 		s.running.Wait()
 		s.closed = errors.Join(errs...)
@@ -235,7 +236,7 @@ func (s *Sim) Close() error {
 func (s *Sim) makeTenant() error {
 	first := uint64(0)
 	if s.options.DataDir != "" {
-		if err := os.MkdirAll(s.options.DataDir, 0o755); err != nil {
+		if err := os.MkdirAll(s.options.DataDir, 0o750); err != nil {
 			return fmt.Errorf("make the data folder: %w", err)
 		}
 		var err error

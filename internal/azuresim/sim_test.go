@@ -129,7 +129,8 @@ func TestOfficialClientsReceiveEverything(t *testing.T) {
 			t.Cleanup(transport.CloseIdleConnections)
 			credential, err := azidentity.NewClientSecretCredential(s.Endpoints.TenantID, s.Endpoints.ClientID, s.Endpoints.ClientSecret,
 				&azidentity.ClientSecretCredentialOptions{DisableInstanceDiscovery: true, ClientOptions: azcore.ClientOptions{
-					Cloud: cloud.Configuration{ActiveDirectoryAuthorityHost: s.Endpoints.AuthorityHost}, Transport: &http.Client{Transport: transport}}})
+					Cloud: cloud.Configuration{ActiveDirectoryAuthorityHost: s.Endpoints.AuthorityHost}, Transport: &http.Client{Transport: transport},
+				}})
 			if err != nil {
 				return nil, err
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -163,9 +164,7 @@ func TestTokenEndpoint(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			form := url.Values{}
-			for name, values := range good {
-				form[name] = values
-			}
+			maps.Copy(form, good)
 			for name, value := range tc.change {
 				form.Set(name, value)
 				if value == "" {

@@ -29,8 +29,10 @@ func (s *Server) instanceDiscovery(w http.ResponseWriter, r *http.Request) {
 		"tenant_discovery_endpoint": fmt.Sprintf("https://%s/%s/v2.0/.well-known/openid-configuration", r.Host, tenant),
 		"api-version":               "1.1",
 		"metadata": []map[string]any{
-			{"preferred_network": "login.microsoftonline.com", "preferred_cache": "login.windows.net",
-				"aliases": []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"}},
+			{
+				"preferred_network": "login.microsoftonline.com", "preferred_cache": "login.windows.net",
+				"aliases": []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"},
+			},
 			{"preferred_network": r.Host, "preferred_cache": r.Host, "aliases": []string{r.Host}},
 		},
 	})
@@ -68,7 +70,7 @@ func (s *Server) openIDConfiguration(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Server) signingKeys(w http.ResponseWriter, r *http.Request) {
+func (s *Server) signingKeys(w http.ResponseWriter, _ *http.Request) {
 	if s.Faults.apply(w) {
 		return
 	}
@@ -103,21 +105,27 @@ func (s *Server) clientCredentials(r *http.Request) (map[string]any, error) {
 	}
 	for _, name := range []string{"grant_type", "client_id", "scope"} {
 		if r.PostForm.Get(name) == "" {
-			return nil, refusal{http.StatusBadRequest, "invalid_request", 900144,
-				fmt.Sprintf("The request body must contain the following parameter: '%s'.", name)}
+			return nil, refusal{
+				http.StatusBadRequest, "invalid_request", 900144,
+				fmt.Sprintf("The request body must contain the following parameter: '%s'.", name),
+			}
 		}
 	}
 	if grant := r.PostForm.Get("grant_type"); grant != "client_credentials" {
-		return nil, refusal{http.StatusBadRequest, "unsupported_grant_type", 70003,
-			fmt.Sprintf("The app requested an unsupported grant type '%s'.", grant)}
+		return nil, refusal{
+			http.StatusBadRequest, "unsupported_grant_type", 70003,
+			fmt.Sprintf("The app requested an unsupported grant type '%s'.", grant),
+		}
 	}
 	app, err := s.app(r.PathValue("tenant"), r.PostForm.Get("client_id"))
 	if err != nil {
 		return nil, err
 	}
 	if r.PostForm.Get("client_secret") == "" {
-		return nil, refusal{http.StatusUnauthorized, "invalid_client", 7000216,
-			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."}
+		return nil, refusal{
+			http.StatusUnauthorized, "invalid_client", 7000216,
+			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
+		}
 	}
 	if err := s.checkSecret(app, r.PostForm.Get("client_secret")); err != nil {
 		return nil, err
@@ -139,7 +147,7 @@ func (s *Server) clientCredentials(r *http.Request) (map[string]any, error) {
 // "https://eventhubs.azure.net//.default openid offline_access profile". MSAL
 // adds the last three, which mean nothing for a daemon.
 func audienceOf(scope string) (string, error) {
-	for _, one := range strings.Fields(scope) {
+	for one := range strings.FieldsSeq(scope) {
 		if resource, isDefault := strings.CutSuffix(one, "/.default"); isDefault {
 			return resource, nil
 		}

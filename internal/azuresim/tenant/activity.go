@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -101,14 +102,14 @@ func (s *stage) activityEnvelope(w *writer, scope, operation, category, resultTy
 	w.strs("resourceId", strings.ToUpper(scope), "operationName", operation, "category", category,
 		"resultType", resultType, "resultSignature", signature)
 	if s.chance(2) { // both forms occur
-		w.str("durationMs", fmt.Sprint(took.Milliseconds()))
+		w.str("durationMs", strconv.FormatInt(took.Milliseconds(), 10))
 	} else {
 		w.num("durationMs", int(took.Milliseconds()))
 	}
 	if address != "" {
 		w.str("callerIpAddress", address)
 	}
-	w.correlation("correlationId")
+	w.correlation()
 }
 
 // activityTail writes the properties that every activity record ends with.
@@ -182,7 +183,7 @@ func (s *stage) securityActivity() {
 			w.strs("alertType", "VM_LoginBruteForceSuccess", "compromisedEntity", a.name, "severity", pick(s.rng, []string{"High", "Medium"}),
 				"intent", "Exploitation", "resourceType", "Virtual Machine",
 				"attackers", fmt.Sprintf(`["IP Address: %s"]`, s.address(s.rng, &s.attackers[s.rng.IntN(len(s.attackers))])),
-				"numberOfFailedAuthenticationAttemptsToHost", fmt.Sprint(50+s.rng.IntN(4000)))
+				"numberOfFailedAuthenticationAttemptsToHost", strconv.Itoa(50+s.rng.IntN(4000)))
 			s.activityTail(w, "Security", alert, "Suspicious authentication activity")
 		})
 		w.str("tenantId", s.tenantID)

@@ -26,30 +26,46 @@ type city struct {
 
 func offices() []city {
 	return []city{
-		{"Rotterdam", "Zuid-Holland", "NL", 51.92250061035156, 4.479169845581055, 1, "westeurope", "145.131", "2001:db8:4a1", 1136, 46,
+		{
+			"Rotterdam", "Zuid-Holland", "NL", 51.92250061035156, 4.479169845581055, 1, "westeurope", "145.131", "2001:db8:4a1", 1136, 46,
 			[]string{"Daan", "Sanne", "Bram", "Lotte", "Joris", "Femke", "Ruben", "Maaike", "Thijs", "Zoë"},
-			[]string{"de Vries", "Bakker", "van den Berg", "Visser", "Smit", "Mulder", "Hoekstra", "Dijkgraaf", "Postma", "Kuipers"}},
-		{"Copenhagen", "Hovedstaden", "DK", 55.67593002319336, 12.565529823303223, 1, "northeurope", "87.49", "", 3292, 22,
+			[]string{"de Vries", "Bakker", "van den Berg", "Visser", "Smit", "Mulder", "Hoekstra", "Dijkgraaf", "Postma", "Kuipers"},
+		},
+		{
+			"Copenhagen", "Hovedstaden", "DK", 55.67593002319336, 12.565529823303223, 1, "northeurope", "87.49", "", 3292, 22,
 			[]string{"Søren", "Astrid", "Mikkel", "Freja", "Rasmus", "Signe", "Jørgen", "Maja"},
-			[]string{"Østergaard", "Kjær", "Lindgreen", "Bundgaard", "Møller", "Thorup", "Skov", "Holm"}},
-		{"Gdansk", "Pomorskie", "PL", 54.35205078125, 18.646370887756348, 1, "polandcentral", "83.11", "", 5617, 28,
+			[]string{"Østergaard", "Kjær", "Lindgreen", "Bundgaard", "Møller", "Thorup", "Skov", "Holm"},
+		},
+		{
+			"Gdansk", "Pomorskie", "PL", 54.35205078125, 18.646370887756348, 1, "polandcentral", "83.11", "", 5617, 28,
 			[]string{"Łukasz", "Agnieszka", "Paweł", "Małgorzata", "Wojciech", "Zofia", "Grzegorz", "Katarzyna"},
-			[]string{"Wiśniewski", "Zając", "Dąbrowski", "Kaczmarek", "Wójcik", "Szymczak", "Pawlak", "Górski"}},
-		{"Valencia", "Valencia", "ES", 39.46990966796875, -0.3762899935245514, 1, "spaincentral", "79.152", "", 3352, 20,
+			[]string{"Wiśniewski", "Zając", "Dąbrowski", "Kaczmarek", "Wójcik", "Szymczak", "Pawlak", "Górski"},
+		},
+		{
+			"Valencia", "Valencia", "ES", 39.46990966796875, -0.3762899935245514, 1, "spaincentral", "79.152", "", 3352, 20,
 			[]string{"José", "Lucía", "Íñigo", "Begoña", "Andrés", "Noelia", "Raúl", "Inés"},
-			[]string{"García Peña", "Ibáñez", "Muñoz", "Soler", "Ferrer Català", "Ortuño", "Vidal", "Llopis"}},
-		{"Charleston", "South Carolina", "US", 32.77657318115234, -79.9309310913086, -5, "eastus", "68.109", "2001:db8:77c0", 22773, 36,
+			[]string{"García Peña", "Ibáñez", "Muñoz", "Soler", "Ferrer Català", "Ortuño", "Vidal", "Llopis"},
+		},
+		{
+			"Charleston", "South Carolina", "US", 32.77657318115234, -79.9309310913086, -5, "eastus", "68.109", "2001:db8:77c0", 22773, 36,
 			[]string{"Brandon", "Keisha", "Tyler", "Megan", "Marcus", "Ashley", "Connor", "Latoya", "D'Andre", "Siobhán"},
-			[]string{"Whitfield", "O'Rourke", "Pinckney", "Ravenel", "Hutchins", "Calloway", "Drayton", "Middleton", "Simmons", "Gadsden"}},
-		{"Singapore", "Central Singapore", "SG", 1.289670000076294, 103.85006713867188, 8, "southeastasia", "116.87", "", 9506, 24,
+			[]string{"Whitfield", "O'Rourke", "Pinckney", "Ravenel", "Hutchins", "Calloway", "Drayton", "Middleton", "Simmons", "Gadsden"},
+		},
+		{
+			"Singapore", "Central Singapore", "SG", 1.289670000076294, 103.85006713867188, 8, "southeastasia", "116.87", "", 9506, 24,
 			[]string{"Wei Ling", "Jia Hao", "Priya", "Arjun", "Mei Xin", "Farid", "Hui Min", "Kavitha"},
-			[]string{"Tan", "Lim", "Nair", "Subramaniam", "Koh", "Rahman", "Chua", "Pillai"}},
-		{"Osaka", "Osaka", "JP", 34.69372940063477, 135.5021820068359, 9, "japanwest", "121.86", "", 17511, 14,
+			[]string{"Tan", "Lim", "Nair", "Subramaniam", "Koh", "Rahman", "Chua", "Pillai"},
+		},
+		{
+			"Osaka", "Osaka", "JP", 34.69372940063477, 135.5021820068359, 9, "japanwest", "121.86", "", 17511, 14,
 			[]string{"健", "美咲", "大輔", "さくら", "翔太", "葵"},
-			[]string{"佐藤", "高橋", "渡辺", "中村", "小林", "加藤"}},
-		{"Haiphong", "Hai Phong", "VN", 20.86480903625488, 106.68344879150391, 7, "southeastasia", "113.160", "", 45899, 10,
+			[]string{"佐藤", "高橋", "渡辺", "中村", "小林", "加藤"},
+		},
+		{
+			"Haiphong", "Hai Phong", "VN", 20.86480903625488, 106.68344879150391, 7, "southeastasia", "113.160", "", 45899, 10,
 			[]string{"Hương", "Tuấn", "Ngọc Anh", "Đức", "Thảo"},
-			[]string{"Nguyễn Thị", "Trần Văn", "Phạm", "Lê Hoàng", "Vũ"}},
+			[]string{"Nguyễn Thị", "Trần Văn", "Phạm", "Lê Hoàng", "Vũ"},
+		},
 	}
 }
 

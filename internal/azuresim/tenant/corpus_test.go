@@ -17,7 +17,7 @@ func TestShapesAreThoseOfRealRecords(t *testing.T) {
 	if shared == "" {
 		shared = filepath.Join("..", "..", "..", "..", "shared")
 	}
-	real := map[string]map[string]bool{}
+	genuine := map[string]map[string]bool{}
 	err := filepath.WalkDir(filepath.Join(shared, "corpus"), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.Contains(path, "expected") {
 			return err
@@ -26,10 +26,10 @@ func TestShapesAreThoseOfRealRecords(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		collectShapes(real, text)
+		collectShapes(genuine, text)
 		return nil
 	})
-	if err != nil || len(real) == 0 {
+	if err != nil || len(genuine) == 0 {
 		t.Skipf("no corpus of real records in %q (set LAZULI_SHARED): %v", shared, err)
 	}
 	// Members that Microsoft documents and the corpus lacks.
@@ -51,14 +51,14 @@ func TestShapesAreThoseOfRealRecords(t *testing.T) {
 		var category string
 		line, _, category = g.Next(line[:0])
 		// Too few of these are in the corpus, or they are edited by hand.
-		if real[category] == nil || category == "Security" || category == "ServiceHealth" || category == "AuditEvent" {
+		if genuine[category] == nil || category == "Security" || category == "ServiceHealth" || category == "AuditEvent" {
 			continue
 		}
 		compared[category] = true
 		ours := map[string]map[string]bool{}
 		collectShapes(ours, line)
 		for name := range ours[category] {
-			if id := category + " " + name; !real[category][name] && !documented[id] && !reported[id] {
+			if id := category + " " + name; !genuine[category][name] && !documented[id] && !reported[id] {
 				reported[id] = true
 				t.Errorf("%s: no real record has %q", category, name)
 			}

@@ -79,8 +79,10 @@ func TestRecords(t *testing.T) {
 				counts[category]++
 				total += len(line)
 			}
-			for _, category := range []string{"SignInLogs", "NonInteractiveUserSignInLogs", "ServicePrincipalSignInLogs", "ManagedIdentitySignInLogs", "ADFSSignInLogs",
-				"AuditLogs", "Administrative", "Policy", "Security", "ServiceHealth", "MicrosoftGraphActivityLogs", "StorageRead", "AuditEvent", "FunctionAppLogs", "UserRiskEvents"} {
+			for _, category := range []string{
+				"SignInLogs", "NonInteractiveUserSignInLogs", "ServicePrincipalSignInLogs", "ManagedIdentitySignInLogs", "ADFSSignInLogs",
+				"AuditLogs", "Administrative", "Policy", "Security", "ServiceHealth", "MicrosoftGraphActivityLogs", "StorageRead", "AuditEvent", "FunctionAppLogs", "UserRiskEvents",
+			} {
 				// 500 scenes do not hold every rare category.
 				if counts[category] == 0 && prepared == 0 {
 					t.Errorf("no record of %s among 6,000", category)

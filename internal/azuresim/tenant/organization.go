@@ -142,17 +142,23 @@ func (o *organization) build(rng *rand.Rand, guid func() string) {
 	} {
 		target := targets[rng.IntN(len(targets))]
 		region := &o.cities[rng.IntN(len(o.cities))]
-		o.services = append(o.services, servicePrincipal{id: guid(), appID: guid(), name: name, region: region,
-			address: fmt.Sprintf("20.%d.%d.%d", 30+rng.IntN(200), rng.IntN(256), 1+rng.IntN(254)), keyID: guid(), resource: target.name, target: target.id})
+		o.services = append(o.services, servicePrincipal{
+			id: guid(), appID: guid(), name: name, region: region,
+			address: fmt.Sprintf("20.%d.%d.%d", 30+rng.IntN(200), rng.IntN(256), 1+rng.IntN(254)), keyID: guid(), resource: target.name, target: target.id,
+		})
 	}
 	kinds := []struct {
 		kind, prefix string
 		count        int
 	}{
-		{"Microsoft.Compute/virtualMachines", "vm-app", 18}, {"Microsoft.Storage/storageAccounts", "stkestrel", 8},
-		{"Microsoft.Network/networkSecurityGroups", "nsg-snet", 8}, {"Microsoft.KeyVault/vaults", "kv-kestrel", 5},
-		{"Microsoft.Web/sites", "func-kestrel", 6}, {"Microsoft.Sql/servers", "sql-kestrel", 3},
-		{"Microsoft.ContainerService/managedClusters", "aks-kestrel", 2}, {"Microsoft.Compute/disks", "disk-data", 8},
+		{"Microsoft.Compute/virtualMachines", "vm-app", 18},
+		{"Microsoft.Storage/storageAccounts", "stkestrel", 8},
+		{"Microsoft.Network/networkSecurityGroups", "nsg-snet", 8},
+		{"Microsoft.KeyVault/vaults", "kv-kestrel", 5},
+		{"Microsoft.Web/sites", "func-kestrel", 6},
+		{"Microsoft.Sql/servers", "sql-kestrel", 3},
+		{"Microsoft.ContainerService/managedClusters", "aks-kestrel", 2},
+		{"Microsoft.Compute/disks", "disk-data", 8},
 		{"Microsoft.Network/publicIPAddresses", "pip-edge", 5},
 	}
 	groups := []string{"rg-tracking-prod", "rg-tracking-test", "rg-finance-prod", "rg-hub-network", "rg-datalake", "RG-Customs-Prod"}
@@ -166,8 +172,10 @@ func (o *organization) build(rng *rand.Rand, guid func() string) {
 			o.assets = append(o.assets, a)
 			if strings.HasPrefix(k.kind, "Microsoft.Compute/virtual") || strings.HasPrefix(k.kind, "Microsoft.Web") {
 				target := targets[1+rng.IntN(3)]
-				o.identities = append(o.identities, servicePrincipal{id: guid(), appID: guid(), name: name, keyID: guid(),
-					resource: target.name, target: target.id, managed: true})
+				o.identities = append(o.identities, servicePrincipal{
+					id: guid(), appID: guid(), name: name, keyID: guid(),
+					resource: target.name, target: target.id, managed: true,
+				})
 			}
 		}
 	}

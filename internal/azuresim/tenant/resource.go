@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -26,7 +27,7 @@ func (s *stage) graphRequest(p *servicePrincipal, request string) {
 	s.record("MicrosoftGraphActivityLogs", func(w *writer) {
 		w.time("time", timeEnvelope, 0)
 		w.strs("resourceId", strings.ToUpper("/tenants/"+s.tenantID+"/providers/Microsoft.aadiam"), "operationName", "Microsoft Graph Activity",
-			"operationVersion", version, "category", "MicrosoftGraphActivityLogs", "resultSignature", "200", "durationMs", fmt.Sprint(took),
+			"operationVersion", version, "category", "MicrosoftGraphActivityLogs", "resultSignature", "200", "durationMs", strconv.Itoa(took),
 			"callerIpAddress", p.address)
 		w.id("correlationId", "", "")
 		w.strs("level", "Informational", "location", "West Europe")
@@ -121,7 +122,7 @@ func (s *stage) keyVaultAudit() {
 			w.flag("isRbacAuthorized", true)
 			w.strs("tlsVersion", "TLS1_3", "appliedAssignmentId", s.guid())
 		})
-		w.strs("resourceId", strings.ToUpper(a.id()), "operationVersion", "7.5", "resultSignature", "OK", "durationMs", fmt.Sprint(8+s.rng.IntN(120)))
+		w.strs("resourceId", strings.ToUpper(a.id()), "operationVersion", "7.5", "resultSignature", "OK", "durationMs", strconv.Itoa(8+s.rng.IntN(120)))
 	})
 }
 
@@ -151,7 +152,7 @@ func (s *stage) userRisk(u *user, place *city, kind, level string) {
 		w.object("properties", func() {
 			w.id("id", "", "")
 			w.str("requestId", s.guid())
-			w.correlation("correlationId")
+			w.correlation()
 			w.strs("riskType", kind, "riskEventType", kind, "riskState", "atRisk", "riskLevel", level, "riskDetail", "none",
 				"source", "IdentityProtection", "detectionTimingType", "realtime", "activity", "signin", "ipAddress", address)
 			w.object("location", func() {

@@ -93,7 +93,7 @@ func (s *stage) entraEnvelope(w *writer, layout, operation, category, resultType
 	if address != "" {
 		w.str("callerIpAddress", address)
 	}
-	w.correlation("correlationId")
+	w.correlation()
 }
 
 // play adds one scene of everyday life, or now and then an attack.

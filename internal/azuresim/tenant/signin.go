@@ -26,8 +26,10 @@ type signIn struct {
 }
 
 func (s *stage) usualSignIn(u *user, app *application) signIn {
-	in := signIn{category: "SignInLogs", user: u, app: app, place: u.home, address: u.address, device: u.device,
-		ownDevice: u.deviceID != "", native: !app.browser, interactive: true}
+	in := signIn{
+		category: "SignInLogs", user: u, app: app, place: u.home, address: u.address, device: u.device,
+		ownDevice: u.deviceID != "", native: !app.browser, interactive: true,
+	}
 	if app.name == "Outlook Mobile" {
 		in.device, in.ownDevice = devices()[3+len(u.id+u.name)%2], false
 	}
@@ -135,7 +137,7 @@ func (s *stage) signInProperties(w *writer, in signIn) {
 		}
 	})
 	location(w, in.place)
-	w.correlation("correlationId")
+	w.correlation()
 	s.conditionalAccess(w, in)
 	w.raw("authenticationContextClassReferences", "[]")
 	w.id("originalRequestId", "", "")
@@ -301,7 +303,7 @@ func (s *stage) principalSignIn(category string, p *servicePrincipal, code int) 
 			w.strs("appId", p.appID, "ipAddress", p.address)
 			w.object("status", func() { s.status(w, code, false) })
 			location(w, p.region)
-			w.correlation("correlationId")
+			w.correlation()
 			if p.managed {
 				w.str("conditionalAccessStatus", "notApplied")
 				w.raw("appliedConditionalAccessPolicies", "[]")
@@ -348,7 +350,7 @@ func (s *stage) federatedSignIn() {
 	address := fmt.Sprintf("10.%d.%d.%d", 20+s.rng.IntN(8), s.rng.IntN(256), 1+s.rng.IntN(254))
 	s.record("ADFSSignInLogs", func(w *writer) {
 		w.strs("callerIpAddress", address, "category", "ADFSSignInLogs")
-		w.correlation("correlationId")
+		w.correlation()
 		w.strs("durationMs", "0", "identity", u.name, "level", "4", "operationName", "Sign-in activity", "operationVersion", "1.0")
 		w.object("properties", func() {
 			w.strs("alternateSignInName", u.principal, "appDisplayName", "Warehouse Terminal", "appId", s.apps[len(s.apps)-1].id,
@@ -370,7 +372,7 @@ func (s *stage) federatedSignIn() {
 				keyValue(w, "Is CAE Token", "False")
 			})
 			w.strs("authenticationProtocol", "none", "clientAppUsed", "Unknown", "clientCredentialType", "none", "conditionalAccessStatus", "notApplied")
-			w.correlation("correlationId")
+			w.correlation()
 			w.time("createdDateTime", timeOffset, -4*time.Minute)
 			w.raw("deviceDetail", `{"browser":"","deviceId":"","operatingSystem":""}`)
 			w.flag("flaggedForReview", false)

@@ -70,9 +70,11 @@ func (s *stage) mfaFatigue() {
 	s.anew()
 	s.later(s.between(time.Minute, 3*time.Minute))
 	// The first thing an attacker does: a second factor of his own.
-	s.change(change{operation: "User registered security info", category: "UserManagement", kind: "Add", service: "Authentication Methods", actor: u, address: in.address,
+	s.change(change{
+		operation: "User registered security info", category: "UserManagement", kind: "Add", service: "Authentication Methods", actor: u, address: in.address,
 		reason: "User registered Authenticator App with Notification and Code", layout: timeSeconds, targets: []target{userTarget(u)},
-		details: [][2]string{{"AuthenticationMethodType", "AppNotificationAndCode"}}})
+		details: [][2]string{{"AuthenticationMethodType", "AppNotificationAndCode"}},
+	})
 }
 
 // impossibleTravel signs in at home and, minutes later, on another continent.
@@ -99,14 +101,22 @@ func (s *stage) illicitConsent() {
 	in := s.usualSignIn(u, &app)
 	s.signIn(in)
 	s.later(s.between(10*time.Second, 60*time.Second))
-	s.change(change{operation: "Add service principal", category: "ApplicationManagement", kind: "Add", actor: u, address: in.address,
-		targets: []target{{app.principal, app.name, "ServicePrincipal", "", []property{{"AccountEnabled", "[]", "[true]"}, {"AppPrincipalId", "[]", `["` + app.id + `"]`},
-			{"DisplayName", "[]", `["` + app.name + `"]`}, {"ServicePrincipalName", "[]", `["` + app.id + `"]`},
-			{"Included Updated Properties", "", `"AccountEnabled, AppPrincipalId, DisplayName, ServicePrincipalName"`}}}}})
+	s.change(change{
+		operation: "Add service principal", category: "ApplicationManagement", kind: "Add", actor: u, address: in.address,
+		targets: []target{{app.principal, app.name, "ServicePrincipal", "", []property{
+			{"AccountEnabled", "[]", "[true]"},
+			{"AppPrincipalId", "[]", `["` + app.id + `"]`},
+			{"DisplayName", "[]", `["` + app.name + `"]`},
+			{"ServicePrincipalName", "[]", `["` + app.id + `"]`},
+			{"Included Updated Properties", "", `"AccountEnabled, AppPrincipalId, DisplayName, ServicePrincipalName"`},
+		}}},
+	})
 	s.later(100 * time.Millisecond)
 	s.consent(u, app, "Mail.Read Mail.Send Files.Read.All MailboxSettings.ReadWrite offline_access openid profile")
-	reader := &servicePrincipal{id: app.principal, appID: app.id, name: app.name, region: place, address: s.address(s.rng, place), keyID: s.guid(),
-		resource: "Microsoft Graph", target: graphID}
+	reader := &servicePrincipal{
+		id: app.principal, appID: app.id, name: app.name, region: place, address: s.address(s.rng, place), keyID: s.guid(),
+		resource: "Microsoft Graph", target: graphID,
+	}
 	for range 5 + s.rng.IntN(10) {
 		s.anew()
 		s.later(s.between(5*time.Second, 30*time.Second))
@@ -135,8 +145,10 @@ func (s *stage) roleEscalation() {
 	s.credentialAdded(&who, &s.services[2])
 	for _, r := range []struct{ kind, part, verb, body string }{
 		{"Microsoft.KeyVault/vaults", "/providers/Microsoft.Insights/diagnosticSettings/to-siem", "providers/diagnosticSettings/delete", ""},
-		{"Microsoft.Network/networkSecurityGroups", "/securityRules/tmp", "securityRules/write",
-			`{"properties":{"protocol":"*","sourcePortRange":"*","destinationPortRange":"3389","sourceAddressPrefix":"*","destinationAddressPrefix":"*","access":"Allow","priority":100,"direction":"Inbound"}}`},
+		{
+			"Microsoft.Network/networkSecurityGroups", "/securityRules/tmp", "securityRules/write",
+			`{"properties":{"protocol":"*","sourcePortRange":"*","destinationPortRange":"3389","sourceAddressPrefix":"*","destinationAddressPrefix":"*","access":"Allow","priority":100,"direction":"Inbound"}}`,
+		},
 		{"Microsoft.Storage/storageAccounts", "", "listKeys/action", ""},
 		{"Microsoft.Compute/virtualMachines", "", "runCommand/action", ""},
 	} {

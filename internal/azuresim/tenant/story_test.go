@@ -83,11 +83,15 @@ func TestOtherStories(t *testing.T) {
 		want []string // operations or categories that follow each other
 	}{
 		{"impossible travel", (*stage).impossibleTravel, []string{"Sign-in activity", "Sign-in activity", "UserRiskEvents"}},
-		{"illicit consent", (*stage).illicitConsent, []string{"Sign-in activity", "Add service principal", "Add delegated permission grant",
-			"Consent to application", "Microsoft Graph Activity"}},
-		{"role escalation", (*stage).roleEscalation, []string{"Sign-in activity", "Add member to role", "Update conditional access policy",
+		{"illicit consent", (*stage).illicitConsent, []string{
+			"Sign-in activity", "Add service principal", "Add delegated permission grant",
+			"Consent to application", "Microsoft Graph Activity",
+		}},
+		{"role escalation", (*stage).roleEscalation, []string{
+			"Sign-in activity", "Add member to role", "Update conditional access policy",
 			"Add service principal credentials", "MICROSOFT.KEYVAULT/VAULTS/PROVIDERS/DIAGNOSTICSETTINGS/DELETE",
-			"MICROSOFT.NETWORK/NETWORKSECURITYGROUPS/SECURITYRULES/WRITE", "MICROSOFT.STORAGE/STORAGEACCOUNTS/LISTKEYS/ACTION"}},
+			"MICROSOFT.NETWORK/NETWORKSECURITYGROUPS/SECURITYRULES/WRITE", "MICROSOFT.STORAGE/STORAGEACCOUNTS/LISTKEYS/ACTION",
+		}},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

@@ -144,7 +144,7 @@ func (w *writer) quotedMark(name string, kind markKind, layout string, shift tim
 	w.text = append(w.text, '"')
 }
 
-func (w *writer) correlation(name string) { w.quotedMark(name, markCorrelation, "", 0) }
+func (w *writer) correlation() { w.quotedMark("correlationId", markCorrelation, "", 0) }
 
 func (w *writer) token(name string) { w.quotedMark(name, markToken, "", 0) }
 
