@@ -30,6 +30,7 @@ type logType struct {
 type whereCond struct {
 	path   []segment
 	values []string // nil: any
+	absent bool     // the path must lead to nothing
 }
 
 // timeMembers are the names under which Azure's records carry their time, in
@@ -93,6 +94,13 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 		}
 		t.id = append(t.id, segments)
 	}
+	for _, path := range spec.lacks {
+		segments, err := memberPath(path)
+		if err != nil {
+			return fail("lacks", err)
+		}
+		t.where = append(t.where, whereCond{path: segments, absent: true})
+	}
 	for _, path := range spec.has {
 		segments, err := memberPath(path)
 		if err != nil {
@@ -105,7 +113,7 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 		if err != nil {
 			return fail("where", err)
 		}
-		t.where = append(t.where, whereCond{segments, spec.where[path]})
+		t.where = append(t.where, whereCond{path: segments, values: spec.where[path]})
 	}
 	if i := d.numberOf(spec.name); i > 0 {
 		t.number = i
@@ -243,7 +251,7 @@ func (w *Worker) isType(t *logType) bool {
 	for i := range t.where {
 		c := &t.where[i]
 		n := w.follow(c.path)
-		if n < 0 {
+		if (n < 0) != c.absent {
 			return false
 		}
 		if c.values != nil {

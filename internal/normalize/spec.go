@@ -22,8 +22,9 @@ type logTypeSpec struct {
 	line     int
 	name     string
 	category []string            // one of these, compared without case
-	has      []string            // top-level members that must all be there
-	where    map[string][]string // top-level members and the values they may have
+	lacks    []string            // paths that must hold nothing
+	has      []string            // paths that must hold something
+	where    map[string][]string // paths and the values they may have
 	id       []string            // paths of the native id, first found wins
 	time     []string            // top-level members, tried before the usual ones
 	expand   []string            // top-level members that may hold JSON in a string
@@ -108,6 +109,8 @@ func (r specReader) logType(v yamlValue) (d logTypeSpec, err error) {
 			d.name, err = r.text(m)
 		case "category":
 			d.category, err = r.texts(m)
+		case "lacks":
+			d.lacks, err = r.texts(m)
 		case "has":
 			d.has, err = r.texts(m)
 		case "where":
@@ -123,7 +126,7 @@ func (r specReader) logType(v yamlValue) (d logTypeSpec, err error) {
 		case "expand":
 			d.expand, err = r.texts(m)
 		default:
-			err = r.unknown(m, "name, category, has, where, id, time, expand")
+			err = r.unknown(m, "name, category, lacks, has, where, id, time, expand")
 		}
 		return err
 	})

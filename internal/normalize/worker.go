@@ -139,9 +139,13 @@ func (w *Worker) fill(object int, p *pathNode) {
 
 // key returns the name of a member, unescaped, until the next call.
 func (w *Worker) key(n int) []byte {
-	if w.x.Nodes[n].Flags&(jsonscan.KeyEscaped|jsonscan.KeyNotUTF8) == 0 {
-		return w.x.Key(n)
+	if node := &w.x.Nodes[n]; node.Flags&(jsonscan.KeyEscaped|jsonscan.KeyNotUTF8) == 0 {
+		return w.x.Src[node.KeyStart:node.KeyEnd]
 	}
+	return w.unescapedKey(n)
+}
+
+func (w *Worker) unescapedKey(n int) []byte {
 	w.names = jsonscan.AppendUnescaped(w.names[:0], w.x.Key(n))
 	return w.names
 }
