@@ -101,20 +101,40 @@ func (c *collector) run(ctx context.Context) error {
 	}
 	dead, _ := filepath.Abs(c.letters.Dir())
 	c.logger.Info("collecting", "sources", len(c.set.Sources), "sinks", len(c.set.Sinks), "telemetry", addr, "dead_letters", dead)
+	go c.releaseWhenIdle(serving)
 	err = c.pipeline.Run(ctx)
 	c.logger.Info("stopped", "records", telemetry.Sum(c.metrics.SourceRecords), "delivered", telemetry.Sum(c.metrics.SinkEvents),
 		"dead_letters", telemetry.Sum(c.metrics.DeadLetters))
 	return errors.Join(err, c.set.Close())
 }
 
-// tuneMemory trades a little memory for far fewer garbage collections: nearly
-// all of the heap is buffers in flight, which the budget bounds. GOGC and
-// GOMEMLIMIT in the environment win.
+// tuneMemory lets the garbage collector use what the bytes in flight leave of
+// a ceiling, instead of a multiple of whatever is in use. GOGC and GOMEMLIMIT in
+// the environment win.
 func tuneMemory(inFlight int64) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
-	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(2*inFlight + 128<<20)
+		debug.SetMemoryLimit(2*inFlight + 72<<20)
+	}
+}
+
+// releaseWhenIdle gives memory back to the system when nothing has come for a
+// while: after a burst the collector would keep it for minutes.
+func (c *collector) releaseWhenIdle(ctx context.Context) {
+	const quiet = 5 * time.Second
+	tick := time.NewTicker(quiet)
+	defer tick.Stop()
+	var last, released float64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := telemetry.Sum(c.metrics.SourceReceivedPayloads)
+		if now == last && now != released {
+			debug.FreeOSMemory()
+			released = now
+		}
+		last = now
 	}
 }

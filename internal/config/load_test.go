@@ -33,7 +33,7 @@ sinks: {out: {type: disk, path: out.ndjson}}
 		Checkpoint:  Checkpoint{Type: "file", Path: "/etc/lazuli/lazuli-data/checkpoints"},
 		DeadLetters: DeadLetters{Path: "/etc/lazuli/lazuli-data/dead-letters"},
 		Normalize:   Normalize{KeepOriginal: true},
-		Limits:      Limits{InFlight: 64 << 20},
+		Limits:      Limits{InFlight: 32 << 20},
 		Telemetry:   Telemetry{Listen: "127.0.0.1:9464"},
 		Shutdown:    Shutdown{Grace: Duration(30 * time.Second)},
 		Log:         Log{Level: "info", Format: "auto"},

@@ -16,6 +16,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/normalize"
 	"github.com/lazuli-logs/lazuli/internal/sink"
+	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/telemetry"
 )
 
@@ -28,6 +29,7 @@ type processor struct {
 	metrics *telemetry.Metrics
 	logger  *slog.Logger
 	scratch sync.Pool // of *scratch
+	buffers buffers
 }
 
 // lane is one schema and the sinks that get it: a record is normalized once for
@@ -39,6 +41,9 @@ type lane struct {
 	// growth is how many bytes of events a byte of payload became lately, in
 	// percent; it sizes buffers.
 	growth atomic.Int64
+	// bestEffort is set where a sink may still read the events after the token
+	// is released.
+	bestEffort bool
 }
 
 func (p *processor) lane(schema string, m *normalize.Mapper) *lane {
@@ -56,6 +61,7 @@ func (p *processor) lane(schema string, m *normalize.Mapper) *lane {
 func (l *lane) add(r *sink.Runner) {
 	if !slices.Contains(l.sinks, r) {
 		l.sinks = append(l.sinks, r)
+		l.bestEffort = l.bestEffort || !r.Required()
 	}
 }
 
@@ -97,7 +103,7 @@ func (p *processor) get() *scratch {
 }
 
 // process implements source.Process.
-func (p *processor) process(ctx context.Context, origin *event.Origin, batch []event.Payload, token *ack.Token) (held int64, err error) {
+func (p *processor) process(ctx context.Context, origin *event.Origin, batch []event.Payload, token *ack.Token) (held source.Held, err error) {
 	s := p.get()
 	defer p.put(s)
 	size := 0
@@ -105,16 +111,25 @@ func (p *processor) process(ctx context.Context, origin *event.Origin, batch []e
 		size += len(batch[i].Body)
 	}
 	for i, l := range p.lanes {
-		s.lanes[i].out = make([]byte, 0, size/100*int(l.growth.Load())+4096)
+		s.lanes[i].out = p.buffers.get(size/100*int(l.growth.Load()) + 4096)
 	}
 	letters := p.normalize(s, origin, batch)
 	if len(letters) > 0 {
 		if err := p.bury(ctx, letters); err != nil {
-			return 0, err
+			return source.Held{}, err
 		}
 	}
+	outs := make([][]byte, 0, len(p.lanes)) // to be used again once all is confirmed
 	for i, l := range p.lanes {
-		held += l.dispatch(&s.lanes[i], size, origin, token)
+		if out := s.lanes[i].out; !l.bestEffort {
+			outs = append(outs, out)
+		}
+		held.Bytes += l.dispatch(&s.lanes[i], size, origin, token)
+	}
+	held.Free = func() {
+		for _, out := range outs {
+			p.buffers.put(out)
+		}
 	}
 	for _, c := range s.counts {
 		p.metrics.SourceRecords.WithLabelValues(p.name, c.name).Add(float64(c.n))

@@ -16,7 +16,9 @@ type Sink interface {
 	// Deliver returns nil only once the destination has said that it holds
 	// every event. Any error means "not known to be delivered" and is retried
 	// with the same events, unless it is a *PartialError or wraps ErrRejected.
-	// It is called by at most the configured number of workers at a time.
+	// It must not keep the events or their bytes after it returns, however it
+	// returns: their memory is used again. It is called by at most the configured
+	// number of workers at a time.
 	Deliver(ctx context.Context, events []event.Event) error
 
 	// Close releases what the sink holds. No Deliver runs or will follow.

@@ -17,10 +17,17 @@ import (
 )
 
 // Process decodes, normalizes and queues one batch of a partition. It adds a
-// hold to the token for each (event, required sink) pair before it returns,
-// and returns how many bytes stay in memory until those are released. An error
-// means that ctx ended before all of the batch was taken care of.
-type Process func(ctx context.Context, origin *event.Origin, batch []event.Payload, token *ack.Token) (held int64, err error)
+// hold to the token for each (event, required sink) pair before it returns, and
+// returns what stays in memory until those are released: its size, and a
+// function that takes it back. An error means that ctx ended before all of the
+// batch was taken care of.
+type Process func(ctx context.Context, origin *event.Origin, batch []event.Payload, token *ack.Token) (Held, error)
+
+// Held is the memory of a batch that is not confirmed yet.
+type Held struct {
+	Bytes int64
+	Free  func() // called once, when every hold is released; may be nil
+}
 
 // RunnerConfig is what a Runner needs.
 type RunnerConfig struct {
@@ -170,21 +177,26 @@ func (s *stream) Emit(ctx context.Context, batch []event.Payload, next checkpoin
 	}
 	// held is written before this goroutine releases its own hold, and read
 	// after the last release.
-	held := new(int64)
-	token := s.tracker.Add(next, time.Now(), func() { b.Adjust(-*held) })
+	held := new(Held)
+	token := s.tracker.Add(next, time.Now(), func() {
+		if held.Free != nil {
+			held.Free()
+		}
+		b.Adjust(-held.Bytes)
+	})
 	if len(batch) > 0 {
 		m := s.r.cfg.Metrics
 		m.SourceReceivedPayloads.WithLabelValues(s.r.cfg.Name).Add(float64(len(batch)))
 		m.SourceReceivedBytes.WithLabelValues(s.r.cfg.Name).Add(float64(size))
-		n, err := s.r.cfg.Process(ctx, s.origin, batch, token)
+		kept, err := s.r.cfg.Process(ctx, s.origin, batch, token)
 		if err != nil {
 			// The token keeps its first hold, so the cursor never passes this batch.
 			b.Adjust(-size)
 			return fmt.Errorf("process a batch of partition %q: %w", s.key.Partition, err)
 		}
-		*held = n
+		*held = kept
 	}
-	b.Adjust(*held - size)
+	b.Adjust(held.Bytes - size)
 	token.Release(1)
 	return nil
 }

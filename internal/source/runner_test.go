@@ -60,7 +60,7 @@ type holder struct {
 	expand int64 // how many bytes a byte becomes
 }
 
-func (h *holder) process(_ context.Context, _ *event.Origin, batch []event.Payload, token *ack.Token) (int64, error) {
+func (h *holder) process(_ context.Context, _ *event.Origin, batch []event.Payload, token *ack.Token) (Held, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	token.Hold(1)
@@ -69,7 +69,7 @@ func (h *holder) process(_ context.Context, _ *event.Origin, batch []event.Paylo
 	for _, p := range batch {
 		n += int64(len(p.Body))
 	}
-	return n * h.expand, nil
+	return Held{Bytes: n * h.expand}, nil
 }
 
 func (h *holder) release(i int) {
@@ -213,8 +213,8 @@ func TestEmitIsHeldBackByTheBudget(t *testing.T) {
 func TestAFailedBatchKeepsTheCursorBack(t *testing.T) {
 	store := &memStore{}
 	b := budget.New(100)
-	r := newRunner(store, b, func(context.Context, *event.Origin, []event.Payload, *ack.Token) (int64, error) {
-		return 0, errors.New("the dead letters are full")
+	r := newRunner(store, b, func(context.Context, *event.Origin, []event.Payload, *ack.Token) (Held, error) {
+		return Held{}, errors.New("the dead letters are full")
 	})
 	s, err := r.Open(t.Context(), event.Origin{Partition: "0"})
 	if err != nil {
