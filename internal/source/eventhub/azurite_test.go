@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2/checkpoints"
@@ -98,6 +100,7 @@ func TestWithAzurite(t *testing.T) {
 	t.Run("checkpoints are the SDK's", func(t *testing.T) { testBlobFormat(t, address) })
 	t.Run("missing permission", func(t *testing.T) { testBlobPermission(t, address) })
 	t.Run("consumer group is taken over and given back", func(t *testing.T) { testTakeOver(t, address) })
+	t.Run("shares with an SDK's processor", func(t *testing.T) { testSharesWithProcessor(t, address) })
 	t.Run("two instances share the partitions", func(t *testing.T) { testTwoInstances(t, address) })
 	t.Run("once", func(t *testing.T) { testOnceWithBlobs(t, address) })
 }
@@ -246,6 +249,71 @@ func sdkProgram(t *testing.T, s *sim, c *container.Client, n int) []string {
 	return bodies
 }
 
+// Lazuli reads everything until a program with the SDK's own Processor joins the
+// group: then each has half, and both read.
+func testSharesWithProcessor(t *testing.T, address string) {
+	s, p := newSim(t, 4, eventhubs.HubOptions{}), newProbe()
+	cfg := s.config()
+	client := containerClient(t, address, azuriteKey, "mixed")
+	blobs := blobCheckpoints(t, client, cfg)
+	rec := sourcetest.NewRecorder(blobs, sourcetest.Name)
+	running := sourcetest.Start(t, open(t, cfg, Deps{Checkpoints: blobs, Ownership: blobs}, p), rec)
+	owns := func(n int) {
+		t.Helper()
+		until(t, fmt.Sprintf("Lazuli to own %d partitions", n), func() bool { return p.seen(func() bool { return p.owned == n }) })
+	}
+	owns(4)
+
+	store, err := checkpoints.NewBlobStore(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := azeventhubs.NewConsumerClientFromConnectionString(cfg.ConnectionString.Reveal(), simHub, azeventhubs.DefaultConsumerGroup, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeWithin(t.Context(), time.Second, consumer.Close)
+	processor, err := azeventhubs.NewProcessor(consumer, store, &azeventhubs.ProcessorOptions{
+		StartPositions: azeventhubs.StartPositions{Default: azeventhubs.StartPosition{Earliest: to.Ptr(true)}},
+		UpdateInterval: 50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), sourcetest.Patience)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- processor.Run(ctx) }()
+	theirs := map[string]*azeventhubs.ProcessorPartitionClient{}
+	for len(theirs) < 2 {
+		partition := processor.NextPartitionClient(ctx)
+		if partition == nil {
+			t.Fatal("the SDK's processor did not get its share")
+		}
+		theirs[partition.PartitionID()] = partition
+	}
+	owns(2)
+	for i := range 4 {
+		id := fmt.Sprint(i)
+		want := s.append(t, id, 10)
+		if partition := theirs[id]; partition != nil {
+			events, err := partition.ReceiveEvents(ctx, 10, nil)
+			if err != nil || len(events) != 10 {
+				t.Errorf("the SDK's program got %d messages of partition %s, %v; want 10", len(events), id, err)
+			}
+			continue
+		}
+		rec.Wait(t, "the messages of Lazuli's share", func() bool { return rec.Count(id) >= 10 })
+		wantExactly(t, rec.Bodies(id), want)
+	}
+	stop()
+	<-done
+	owns(4)
+	if err := running.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func testTwoInstances(t *testing.T, address string) {
 	const partitions = 4
 	s := newSim(t, partitions, eventhubs.HubOptions{})
@@ -360,6 +428,25 @@ func testOnceWithBlobs(t *testing.T, address string) {
 			t.Fatal(err)
 		}
 		wantExactly(t, append([]string{}, rec.Bodies("1")...), append([]string{}, want...))
+	}
+}
+
+// A storage account that cannot be reached is told without its SAS token.
+func TestStoreErrorsHideTheToken(t *testing.T) {
+	client, err := container.NewClientWithNoCredential("http://127.0.0.1:1/account/name?sv=2025-01-05&sig=hunter2", &container.ClientOptions{
+		ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := DefaultConfig()
+	cfg.ConnectionString, cfg.Hub = testConnection, "insights"
+	b := blobCheckpoints(t, client, cfg)
+	_, loadErr := b.Load(t.Context(), checkpoint.Key{Source: "entra", Partition: "0"})
+	for _, err := range []error{b.Prepare(t.Context()), loadErr} {
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "http://127.0.0.1:1/account/name") {
+			t.Errorf("error is %v; want one that names the container and not the token", err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -80,7 +81,7 @@ func (b *BlobCheckpoints) Prepare(ctx context.Context) error {
 }
 
 func (b *BlobCheckpoints) explain(doing string, err error) error {
-	err = fmt.Errorf("%s %s: %w", doing, withoutQuery(b.container.URL()), brief(err))
+	err = fmt.Errorf("%s %s: %w", doing, withoutQuery(b.container.URL()), &briefError{err})
 	switch {
 	case bloberror.HasCode(err, bloberror.AuthorizationFailure, bloberror.AuthorizationPermissionMismatch,
 		bloberror.AuthenticationFailed, bloberror.InsufficientAccountPermissions, bloberror.NoAuthenticationInformation):
@@ -94,26 +95,32 @@ func (b *BlobCheckpoints) explain(doing string, err error) error {
 	return err
 }
 
-// brief keeps the class of an error of the storage service and drops the page
-// of headers the SDK prints with it.
-func brief(err error) error { return &briefError{err} }
-
+// briefError shows the part of an error of the storage client that an operator
+// needs: not the page of headers the SDK prints, and not the URL, which may hold
+// a SAS token.
 type briefError struct{ err error }
 
 func (e *briefError) Error() string {
-	text, _, _ := strings.Cut(e.err.Error(), "\n")
-	if code := storageCode(e.err); code != "" {
-		return code
+	var response *azcore.ResponseError
+	var request *url.Error
+	switch {
+	case errors.As(e.err, &response) && response.ErrorCode != "":
+		return response.ErrorCode
+	case errors.As(e.err, &response):
+		return fmt.Sprintf("the storage service answered with status %d", response.StatusCode)
+	case errors.As(e.err, &request):
+		return request.Err.Error()
 	}
+	text, _, _ := strings.Cut(e.err.Error(), "\n")
 	return text
 }
 
 func (e *briefError) Unwrap() error { return e.err }
 
 // withoutQuery cuts a SAS token off a URL.
-func withoutQuery(url string) string {
-	url, _, _ = strings.Cut(url, "?")
-	return url
+func withoutQuery(address string) string {
+	address, _, _ = strings.Cut(address, "?")
+	return address
 }
 
 func (b *BlobCheckpoints) prefix(kind string) string {
@@ -217,12 +224,4 @@ func (b *BlobCheckpoints) ClaimOwnership(ctx context.Context, claims []azeventhu
 		return nil, b.explain("write owners to", err)
 	}
 	return claimed, nil
-}
-
-func storageCode(err error) string {
-	var response *azcore.ResponseError
-	if errors.As(err, &response) {
-		return response.ErrorCode
-	}
-	return ""
 }

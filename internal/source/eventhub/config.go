@@ -48,7 +48,7 @@ func DefaultConfig() Config {
 		Start:         "earliest",
 		Transport:     "amqp",
 		Prefetch:      500,
-		PrefetchBytes: 32 << 20,
+		PrefetchBytes: 16 << 20,
 		Batch:         Batch{Events: 500, Bytes: 1 << 20},
 		Watchdog:      config.Duration(2 * time.Minute),
 	}
@@ -113,7 +113,7 @@ func (c *Config) Validate(r *config.Report) {
 		r.Add("prefetch", fmt.Sprintf("is %d; it must be 1 to %d", c.Prefetch, maxPrefetch), "leave it out for the default of 500")
 	}
 	if c.PrefetchBytes < 1<<20 {
-		r.Add("prefetch_bytes", fmt.Sprintf("is %v; it must be at least 1MiB, the size of the largest message", c.PrefetchBytes), "leave it out for the default of 32MiB")
+		r.Add("prefetch_bytes", fmt.Sprintf("is %v; it must be at least 1MiB, the size of the largest message", c.PrefetchBytes), "leave it out for the default of 16MiB")
 	}
 	if c.Batch.Events < 1 || c.Batch.Events > maxPrefetch {
 		r.Add("batch.events", fmt.Sprintf("is %d; it must be 1 to %d", c.Batch.Events, maxPrefetch), "leave it out for the default of 500")

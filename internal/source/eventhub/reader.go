@@ -213,7 +213,7 @@ func (r *reader) begin(ctx context.Context, stream source.Stream, p azeventhubs.
 		if err := r.emit(ctx, stream, nil, last); err != nil {
 			return azeventhubs.StartPosition{}, err
 		}
-	case !r.known && begin.latest && r.src.fresh:
+	case !r.known && begin.latest && r.src.fresh.Load():
 		// Pinned, so that a crash before the first message does not move it.
 		if err := r.emit(ctx, stream, nil, last); err != nil {
 			return azeventhubs.StartPosition{}, err
@@ -349,7 +349,7 @@ func (r *reader) learnSize(bytes, messages int) {
 	}
 	mean := bytes/messages + 256 // what a message costs besides its body
 	if mean < r.averageSize {
-		mean = r.averageSize - (r.averageSize-mean)/8
+		mean = r.averageSize - (r.averageSize-mean+7)/8
 	}
 	r.averageSize = max(1, mean)
 }

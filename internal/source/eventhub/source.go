@@ -51,7 +51,7 @@ type Source struct {
 	hub     *connection   // of $management
 
 	owned atomic.Int64 // partitions read here
-	fresh bool         // no partition has a checkpoint; set before any reader runs
+	fresh atomic.Bool  // no partition has a checkpoint yet, so "latest" applies
 
 	mu      sync.Mutex
 	readers map[string]*reader // those that run; guarded by mu
@@ -249,7 +249,7 @@ func (s *Source) prepare(ctx context.Context) (partitions []string, err error) {
 			if err != nil {
 				return &problemError{storeProblem(err), err}
 			}
-			s.fresh = len(saved) == 0
+			s.fresh.Store(len(saved) == 0)
 			return nil
 		},
 	}
@@ -402,7 +402,7 @@ func (s *Source) grown(ctx context.Context, before []string) []string {
 	}
 	if len(now) != len(before) {
 		s.log.Info("number of partitions changed", "before", len(before), "now", len(now))
-		s.fresh = false // what is new begins with its first message
+		s.fresh.Store(false) // what is new begins with its first message
 	}
 	return now
 }

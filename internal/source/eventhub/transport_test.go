@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -87,7 +88,7 @@ func newCloud(t *testing.T) *cloud {
 	serve := func(h http.Handler) string {
 		server := httptest.NewUnstartedServer(h)
 		server.TLS = trust.Clone()
-		server.Config.ErrorLog = nil
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are part of the test
 		server.StartTLS()
 		t.Cleanup(server.Close)
 		return server.Listener.Addr().String()

@@ -1,6 +1,7 @@
 package eventhub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -323,4 +324,75 @@ func TestHealthShowsTheWorstPart(t *testing.T) {
 	h.stopped()
 	h.ok(partHub)
 	want(status.Stopped, "")
+}
+
+// What is asked for ahead fits the memory, whatever the size of messages.
+func TestWindowFollowsTheSizeOfMessages(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.ConnectionString, cfg.Hub = testConnection, "insights"
+	cfg.Prefetch, cfg.PrefetchBytes = 500, 16<<20
+	s, err := New(cfg, Deps{Name: "entra"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name       string
+		partitions int64
+		size       int
+		want       int
+	}{
+		{name: "small messages", partitions: 1, size: 1 << 10, want: 500},
+		{name: "small messages, many partitions", partitions: 32, size: 1 << 10, want: 409},
+		{name: "large messages", partitions: 8, size: 400 << 10, want: 5},
+		{name: "largest messages, many partitions", partitions: 32, size: 1 << 20, want: 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s.owned.Store(tc.partitions)
+			r := s.newReader("0", nil)
+			if first := r.window(); first*r.averageSize > int(cfg.PrefetchBytes) {
+				t.Errorf("the first window is %d messages of %d bytes", first, r.averageSize)
+			}
+			for range 100 {
+				r.learnSize(10*tc.size, 10)
+			}
+			if got := r.window(); got != tc.want {
+				t.Errorf("window is %d; want %d", got, tc.want)
+			}
+		})
+	}
+	r := s.newReader("0", nil)
+	s.owned.Store(1)
+	for range 100 {
+		r.learnSize(1<<10, 1)
+	}
+	r.learnSize(1<<20, 1)
+	if got := r.window(); got != 15 {
+		t.Errorf("window after one message of 1 MiB is %d; want 15 at once", got)
+	}
+}
+
+// The SDK waits for $management without a limit; manage does not.
+func TestManagementThatNeverAnswersIsGivenUp(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.ConnectionString, cfg.Hub = testConnection, "insights"
+	s, err := New(cfg, Deps{Name: "entra"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, before, err := s.hub.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	released := make(chan struct{})
+	defer close(released)
+	_, err = manage(t.Context(), s.hub, time.Millisecond, func(context.Context, *azeventhubs.ConsumerClient) (int, error) {
+		<-released
+		return 0, nil
+	})
+	if !errors.Is(err, errManagement) {
+		t.Errorf("manage returned %v; want %v", err, errManagement)
+	}
+	if _, after, err := s.hub.get(); after == before || err != nil {
+		t.Errorf("generation of the connection is %d, then %d, %v; want it replaced", before, after, err)
+	}
 }
