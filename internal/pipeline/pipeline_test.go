@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,8 +86,16 @@ func (s *store) Deliver(_ context.Context, events []event.Event) error {
 			return err
 		}
 	}
-	s.events = append(s.events, events...)
+	s.keep(events)
 	return nil
+}
+
+// keep copies: the bytes of events are used again after Deliver returns.
+func (s *store) keep(events []event.Event) {
+	for _, e := range events {
+		e.Data = slices.Clone(e.Data)
+		s.events = append(s.events, e)
+	}
 }
 
 func (s *store) Close(context.Context) error { return nil }
@@ -276,11 +285,11 @@ func TestNothingIsLostOverCrashes(t *testing.T) {
 					case 1:
 						return &sink.ThrottledError{After: 30 * time.Millisecond}
 					case 2:
-						s.events = append(s.events, events...)
+						s.keep(events)
 						return errors.New("the connection was cut after the body was sent")
 					case 3:
 						// All but the last are there; that one fails, or for good.
-						s.events = append(s.events, events[:len(events)-1]...)
+						s.keep(events[:len(events)-1])
 						failure := errors.New("shard busy")
 						if r.IntN(3) == 0 {
 							failure = fmt.Errorf("%w: mapping", sink.ErrRejected)
