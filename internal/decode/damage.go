@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
@@ -14,7 +15,10 @@ import (
 const (
 	maxWaste  = 8
 	freeWaste = 64 << 10
-	perReject = 64 // for the work around the reading
+	perReject = 32 // for the work around the reading
+	// lookAhead is how far past the place where the next record seems to start the
+	// end of a damaged one is looked for: that place may be an object inside it.
+	lookAhead = 64 << 10
 )
 
 func (d *Decoder) exhausted() bool { return d.wasted > maxWaste*len(d.text)+freeWaste }
@@ -74,7 +78,11 @@ func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 		}
 	}
 	end := d.nextStart(start, syntax.Offset)
-	if balanced := d.balanced(start, end); balanced > 0 {
+	limit := len(d.text)
+	if class == ClassNotJSON { // else its brackets may well be sound
+		limit = end + lookAhead
+	}
+	if balanced := d.balanced(start, limit); balanced > 0 {
 		end = balanced
 	} else if class == ClassNotJSON {
 		if d.mended(bytes.TrimRight(d.text[start:end], "\r\n"), true) {
@@ -209,11 +217,11 @@ func afterRecord(text []byte, i int) bool {
 
 // balanced returns where the brace at start is closed, counting brackets outside
 // of strings, or 0 if that cannot be trusted: because a string has no end on its
-// line, because a line starts like a record, or because what follows is not what
-// follows a record. It looks a little past next, where the next record seems to
-// start, for that may be an object inside this one.
-func (d *Decoder) balanced(start, next int) int {
-	text := d.text[:min(len(d.text), next+(next-start)+1<<10)]
+// line or is not followed by what follows a string, so that a quote is missing
+// or too many; because a line starts like a record; or because what comes after
+// is not what follows a record. It looks no further than limit.
+func (d *Decoder) balanced(start, limit int) int {
+	text := d.text[:min(len(d.text), limit)]
 	indent := column(text, start)
 	depth := 0
 	i := start
@@ -227,7 +235,7 @@ func (d *Decoder) balanced(start, next int) int {
 				continue
 			}
 			after := skipSpace(d.text, i+1)
-			if after < len(d.text) && bytes.IndexByte([]byte(",]}{"), d.text[after]) < 0 && bytes.IndexByte(d.text[i+1:after], '\n') < 0 {
+			if after < len(d.text) && !oneOf(",]}{", d.text[after]) && bytes.IndexByte(d.text[i+1:after], '\n') < 0 {
 				return 0
 			}
 			return i + 1
@@ -244,16 +252,21 @@ func (d *Decoder) balanced(start, next int) int {
 					i++
 				}
 			}
+			if after := skipSpace(text, i+1); after < len(text) && !oneOf(":,]}", text[after]) {
+				return 0
+			}
 		}
 	}
 	return 0
 }
 
+func oneOf(set string, c byte) bool { return strings.IndexByte(set, c) >= 0 }
+
 // garbage reads what is no record at d.pos: a scalar if that stands alone; else
 // all up to the end of the line or to the next brace, but not before from. Commas,
 // space and brackets that were not opened in it are left to the framing.
 func (d *Decoder) garbage(from int) {
-	if c := d.text[d.pos]; bytes.IndexByte([]byte(`"-0123456789tfn`), c) >= 0 {
+	if c := d.text[d.pos]; oneOf(`"-0123456789tfn`, c) {
 		n, err := d.index.Scan(d.window(d.pos))
 		if err == nil && d.standsAlone(d.pos+n) {
 			d.reject(d.pos+n, ClassNotObject, "it is JSON, but not an object, so it cannot be a record")

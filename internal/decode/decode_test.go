@@ -228,6 +228,8 @@ func TestNeighbors(t *testing.T) {
 		{"quote that was not escaped", `{"t":"he said "no" to it"}`, ClassNotJSON},
 		{"one quote too few", `{"t":x"}`, ClassNotJSON},
 		{"quote that was not escaped, an object inside", `{"t":"a"b","x":{"t":1,"y":{"z":[]}}}`, ClassNotJSON},
+		{"objects inside that look like the next record", `{"t":nil,"x":[{"t":1},{"t":2},"` + strings.Repeat("x", 3000) + `"]}`, ClassNotJSON},
+		{"too large, objects inside that look like the next record", `{"t":1,"x":[{"t":1},{"t":2},"` + strings.Repeat("x", 5000) + `"]}`, ClassTooLarge},
 		{"too deep", `{"t":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`, ClassTooDeep},
 		{"too large", `{"t":"` + strings.Repeat("x", 5000) + `"}`, ClassTooLarge},
 	} {
@@ -249,6 +251,26 @@ func TestNeighbors(t *testing.T) {
 					t.Errorf("Decode(%.200q): -want +got\n%s", payload, diff)
 				}
 			})
+		}
+	}
+}
+
+// TestMuchDamage damages every record but one in five, on one line, as a service
+// that forgets to escape does. The bound on work must not cost the sound ones.
+func TestMuchDamage(t *testing.T) {
+	for _, size := range []int{0, 300, 2000} {
+		filler := strings.Repeat("x", size)
+		for _, damaged := range []string{
+			`{"t":"` + filler + `","m":"he said "no" to it","z":{"t":[]}}`,
+			`{"t":"` + filler + `","m":nil,"z":{"t":[]}}`,
+			`{"t":"` + filler + `","m":x"}`,
+		} {
+			const groups = 100
+			payload := `{"records":[` + strings.Repeat(strings.Repeat(damaged+",", 4)+`{"t":"sound"},`, groups) + `]}`
+			records, bads := checkCoverage(t, []byte(payload))
+			if records != groups || bads != 4*groups {
+				t.Errorf("%d bytes each, like %.100s: %d sound, %d bad, want %d and %d", len(damaged), damaged, records, bads, groups, 4*groups)
+			}
 		}
 	}
 }
