@@ -27,8 +27,6 @@ type claims struct {
 	expiry time.Duration
 	now    func() time.Time
 	random *rand.Rand
-
-	held []azeventhubs.Ownership
 }
 
 // round renews what is held, claims what is free, takes from owners that have
@@ -49,7 +47,6 @@ func (c *claims) round(ctx context.Context, partitions []string) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("claim partitions: %w", err)
 	}
-	c.held = held
 	owned := make([]string, len(held))
 	for i, o := range held {
 		owned[i] = o.PartitionID
@@ -124,17 +121,30 @@ func (c *claims) balance(all []azeventhubs.Ownership, partitions []string) []aze
 	return mine
 }
 
-// release gives every claim back, so that others need not wait for it to expire.
+// release gives every claim back, so that others need not wait for it to
+// expire. It asks the store what is ours: a round that was cut short may have
+// written claims that it could not report.
 func (c *claims) release(ctx context.Context) error {
-	if c.store == nil || len(c.held) == 0 {
+	if c.store == nil {
 		return nil
 	}
-	for i := range c.held {
-		c.held[i].OwnerID = ""
-	}
-	if _, err := c.store.ClaimOwnership(ctx, c.held, nil); err != nil {
+	fail := func(err error) error {
 		return fmt.Errorf("release partitions (others take them over in %v): %w", c.expiry, err)
 	}
-	c.held = nil
+	t := c.target
+	all, err := c.store.ListOwnership(ctx, t.FullyQualifiedNamespace, t.Hub, t.ConsumerGroup, nil)
+	if err != nil {
+		return fail(err)
+	}
+	var mine []azeventhubs.Ownership
+	for _, o := range all {
+		if o.OwnerID == c.me {
+			o.OwnerID = ""
+			mine = append(mine, o)
+		}
+	}
+	if _, err := c.store.ClaimOwnership(ctx, mine, nil); err != nil {
+		return fail(err)
+	}
 	return nil
 }

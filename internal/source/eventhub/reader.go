@@ -119,6 +119,9 @@ func (r *reader) run(ctx context.Context, out source.Output) (err error) {
 			continue
 		}
 		p := r.src.explain(at, err)
+		if p.class == classStolen && r.src.claims.store != nil {
+			return errStolen // by an instance that has claimed it: no problem
+		}
 		r.report(p)
 		r.src.metrics.Reconnected(r.id, p.class)
 		switch {

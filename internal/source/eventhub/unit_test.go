@@ -396,3 +396,23 @@ func TestManagementThatNeverAnswersIsGivenUp(t *testing.T) {
 		t.Errorf("generation of the connection is %d, then %d, %v; want it replaced", before, after, err)
 	}
 }
+
+// A round that is cut short has written claims it could not report.
+func TestReleaseFreesWhatACutRoundClaimed(t *testing.T) {
+	store := &memoryOwnership{}
+	c := claims{store: store, me: "me", expiry: time.Minute, now: time.Now, random: rand.New(rand.NewPCG(1, 2))}
+	store.fail(errors.New("cut"))
+	if _, err := c.round(t.Context(), []string{"0", "1"}); err == nil {
+		t.Fatal("round: want an error")
+	}
+	store.fail(nil)
+	store.owners = map[string]azeventhubs.Ownership{
+		"0": {PartitionID: "0", OwnerID: "me"}, "1": {PartitionID: "1", OwnerID: "other"},
+	}
+	if err := c.release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if store.owners["0"].OwnerID != "" || store.owners["1"].OwnerID != "other" {
+		t.Errorf("owners after release: %+v; want ours freed and the other's kept", store.owners)
+	}
+}
