@@ -229,7 +229,7 @@ func TestNeighbors(t *testing.T) {
 		{"one quote too few", `{"t":x"}`, ClassNotJSON},
 		{"quote that was not escaped, an object inside", `{"t":"a"b","x":{"t":1,"y":{"z":[]}}}`, ClassNotJSON},
 		{"objects inside that look like the next record", `{"t":nil,"x":[{"t":1},{"t":2},"` + strings.Repeat("x", 3000) + `"]}`, ClassNotJSON},
-		{"too large, objects inside that look like the next record", `{"t":1,"x":[{"t":1},{"t":2},"` + strings.Repeat("x", 5000) + `"]}`, ClassTooLarge},
+		{"too large, objects inside that look like the next record", `{"t":1,"x":[{"t":1},{"t":2},"` + strings.Repeat("x", 70000) + `"]}`, ClassTooLarge},
 		{"too deep", `{"t":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`, ClassTooDeep},
 		{"too large", `{"t":"` + strings.Repeat("x", 5000) + `"}`, ClassTooLarge},
 	} {
