@@ -66,6 +66,7 @@ func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 	}
 	window := d.window(start)
 	class, reason := ClassNotJSON, ""
+	reached := 0 // where it cannot be mended
 	switch {
 	case syntax.TooDeep:
 		class = ClassTooDeep
@@ -73,7 +74,8 @@ func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 		class = ClassTooLarge
 		reason = "it is larger than the limit of " + strconv.Itoa(len(window)) + " bytes for a record"
 	default:
-		if d.mended(window, false) {
+		var ok bool
+		if reached, ok = d.mended(window, false); ok {
 			return
 		}
 	}
@@ -85,8 +87,10 @@ func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 	if balanced := d.balanced(start, limit); balanced > 0 {
 		end = balanced
 	} else if class == ClassNotJSON {
-		if d.mended(bytes.TrimRight(d.text[start:end], "\r\n"), true) {
-			return
+		if piece := bytes.TrimRight(d.text[start:end], "\r\n"); reached >= len(piece) {
+			if _, ok := d.mended(piece, true); ok {
+				return
+			}
 		}
 		if syntax.Incomplete {
 			class = ClassCut
@@ -99,8 +103,9 @@ func (d *Decoder) damaged(syntax *jsonscan.SyntaxError) {
 	d.reject(start+len(bytes.TrimRight(d.text[start:end], " \t\r\n,")), class, reason)
 }
 
-// mended hands on the object at the start of piece if it can be mended.
-func (d *Decoder) mended(piece []byte, cut bool) bool {
+// mended hands on the object at the start of piece if it can be mended. It
+// returns how far it has read.
+func (d *Decoder) mended(piece []byte, cut bool) (reached int, ok bool) {
 	n, ok := d.mend.object(piece, cut)
 	if ok {
 		_, err := d.index.Scan(d.mend.out)
@@ -108,10 +113,10 @@ func (d *Decoder) mended(piece []byte, cut bool) bool {
 	}
 	if !ok {
 		d.wasted += n
-		return false
+		return n, false
 	}
 	d.emit(d.pos+n, d.mend.done)
-	return true
+	return n, true
 }
 
 // nextStart returns where, after a record at start that is damaged offset bytes

@@ -119,7 +119,6 @@ func (m *mender) value() bool {
 			return false
 		}
 		if n, err := m.scalar.Scan(word); err != nil || n != len(word) {
-			m.pos = start
 			return false
 		}
 		m.out = append(m.out, word...)
