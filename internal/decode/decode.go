@@ -235,15 +235,39 @@ func recordsFirst(text []byte, i int) int {
 	return i
 }
 
-// recordsMember returns the offset in the indexed object of the first member
-// that is named "records" and an array, or -1.
+// recordsMember returns the offset in the indexed object of the array that
+// makes it a wrapper, or -1 if it is a record. An array named "records" may
+// belong to a record too: one that is empty or holds anything but objects does,
+// and so does one beside what every diagnostic-settings record has.
 func (d *Decoder) recordsMember() int {
+	array := -1
 	for c := range d.index.Children(0) {
-		if d.index.Nodes[c].Kind == jsonscan.Array && string(d.index.Key(c)) == "records" {
-			return int(d.index.Nodes[c].Start)
+		switch string(d.index.Key(c)) {
+		case "time", "category", "operationName":
+			return -1
+		case "records":
+			if array < 0 && d.holdsObjects(c) {
+				array = c
+			}
 		}
 	}
-	return -1
+	if array < 0 {
+		return -1
+	}
+	return int(d.index.Nodes[array].Start)
+}
+
+// holdsObjects tells whether node n is an array of one or more objects.
+func (d *Decoder) holdsObjects(n int) bool {
+	if d.index.Nodes[n].Kind != jsonscan.Array || int(d.index.Nodes[n].Next) == n+1 {
+		return false
+	}
+	for c := range d.index.Children(n) {
+		if d.index.Nodes[c].Kind != jsonscan.Object {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *Decoder) openWrapper(array int) {

@@ -67,6 +67,8 @@ func TestFraming(t *testing.T) {
 		{"wrappers in an array", `[{"records":[{"a":1}]},{"records":[{"b":1}],"n":1},{"c":1}]`, good(`{"a":1}`, `{"b":1}`, `{"c":1}`)},
 		{"Records is a record", `{"Records":[{"a":1}]}`, good(`{"Records":[{"a":1}]}`)},
 		{"records that is no array", `{"records":{"a":1}}`, good(`{"records":{"a":1}}`)},
+		{"a record with records of its own", `{"time":"t","records":[{"a":1}]} {"n":1,"records":[]} {"n":1,"records":[1]}`,
+			good(`{"time":"t","records":[{"a":1}]}`, `{"n":1,"records":[]}`, `{"n":1,"records":[1]}`)},
 		{"records inside a record stays", `[{"a":1,"records":[{"b":1}]}]`, good(`{"a":1,"records":[{"b":1}]}`)},
 		{"answer of an API is a record", `{"value":[{"a":1}]}`, good(`{"value":[{"a":1}]}`)},
 		{"array", `[{"a":1}, {"b":2}]`, good(`{"a":1}`, `{"b":2}`)},
