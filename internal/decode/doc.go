@@ -13,13 +13,14 @@
 //
 //   - An object whose first member is a "records" array is a wrapper wherever a
 //     record may stand; one with a later "records" array is a wrapper at the top
-//     level only, for inside an array it is more likely a record. The wrapper's
-//     other members are framing. The name is compared exactly.
+//     level only, if that holds objects and nothing but objects and no member is
+//     one that records have (time, category, operationName). The wrapper's other
+//     members are framing. Names are compared exactly.
 //   - Arrays in place of a record are flattened.
 //   - Scalars in place of a record are Bad.
 //   - Answers of APIs ({"value":[...]}) are records: a Graph alert may have a
 //     member of that name, and who asked the API knows better.
 //
 // The package must not know what a record means, where it came from or where it
-// goes: no log types, no fields but "records", no sources.
+// goes: no log types, no fields but those that tell a wrapper, no sources.
 package decode
