@@ -64,7 +64,12 @@ func (c *connection) close(ctx context.Context) {
 	c.replace(ctx, generation)
 }
 
-const closeTimeout = 5 * time.Second
+const (
+	closeTimeout = 5 * time.Second
+	// A new link waits for the old one to close, which may never be confirmed;
+	// it takes the partition over even if the old one is still there.
+	linkCloseTimeout = time.Second
+)
 
 // closeWithin closes an SDK object. The SDK reports on close what is only of
 // interest to its own log, and may wait for an answer that never comes.

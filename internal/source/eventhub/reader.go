@@ -187,7 +187,7 @@ func (r *reader) follow(ctx context.Context, stream source.Stream, healthy func(
 	if err != nil {
 		return atLink, err
 	}
-	defer closeWithin(ctx, closeTimeout, link.Close)
+	defer closeWithin(ctx, linkCloseTimeout, link.Close)
 
 	linkCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -77,7 +77,7 @@ type timing struct {
 func defaultTiming() timing {
 	return timing{
 		round: 10 * time.Second, expiry: time.Minute, // as every SDK: azure:eventhub.ownership-timing
-		poll: 30 * time.Second, management: 30 * time.Second,
+		poll: 30 * time.Second, management: 10 * time.Second,
 		settle: 2 * time.Second, patience: time.Minute, gather: 5 * time.Millisecond,
 		lostDrain: 2 * time.Second, stolen: 30 * time.Second,
 		retry: 500 * time.Millisecond, retryMax: 30 * time.Second, failed: time.Minute,
