@@ -157,7 +157,7 @@ func TestLoadBad(t *testing.T) {
 // messages returns what Load said, without the file's name.
 func messages(t *testing.T, cfg *Config, err error) []string {
 	t.Helper()
-	ms := []Mistake{}
+	var ms []Mistake
 	var all *Errors
 	switch {
 	case errors.As(err, &all):

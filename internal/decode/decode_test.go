@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -351,7 +350,7 @@ func TestRawOutlivesDecode(t *testing.T) {
 	for _, p := range payloads {
 		d.Decode([]byte(p), func(r *Record) { kept = append(kept, r.Raw) }, func(b Bad) { kept = append(kept, b.Raw) })
 	}
-	got := fmt.Sprintf("%s", bytes.Join(kept, []byte("|")))
+	got := string(bytes.Join(kept, []byte("|")))
 	if want := `{"a":1}|{"b":2}|{'m':"long text"}|{"c":3}|{'n':"long text"}|{"d":4}|bad|{"e":5}|{"f":6,`; got != want {
 		t.Errorf("kept %s, want %s", got, want)
 	}
