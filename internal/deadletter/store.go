@@ -13,8 +13,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/durable"
 )
 
 const (
@@ -66,18 +67,18 @@ func (s *Store) Put(ctx context.Context, letters ...Letter) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	unlock, err := lock(filepath.Join(s.dir, lockName), true)
+	lock, err := durable.OpenLock(filepath.Join(s.dir, lockName), true)
 	if err != nil {
 		return fmt.Errorf("lock the dead letters: %w", err)
 	}
-	defer unlock()
+	defer lock.Close()
 	path := filepath.Join(s.dir, currentName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the dead letters: %w", err)
 	}
 	defer f.Close()
-	end, err := cutTornTail(f)
+	end, _, err := durable.CutTornLine(f)
 	if err != nil {
 		return fmt.Errorf("read the end of %s: %w", path, err)
 	}
@@ -90,37 +91,11 @@ func (s *Store) Put(ctx context.Context, letters ...Letter) error {
 		return fmt.Errorf("sync %s: %w", path, err)
 	}
 	if end == 0 { // the file may be new: its name must survive too
-		if err := syncDir(s.dir); err != nil {
+		if err := durable.SyncDir(s.dir); err != nil {
 			return fmt.Errorf("sync %s: %w", s.dir, err)
 		}
 	}
 	return nil
-}
-
-// cutTornTail returns the offset after the last whole line of f and cuts what
-// is behind it.
-func cutTornTail(f *os.File) (int64, error) {
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil || size == 0 {
-		return 0, err
-	}
-	block := make([]byte, 64<<10)
-	for end := size; end > 0; {
-		start := max(0, end-int64(len(block)))
-		part := block[:end-start]
-		if _, err := f.ReadAt(part, start); err != nil {
-			return 0, err
-		}
-		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
-			whole := start + int64(i) + 1
-			if whole < size {
-				err = f.Truncate(whole)
-			}
-			return whole, err
-		}
-		end = start
-	}
-	return 0, f.Truncate(0)
 }
 
 // ErrReplaying is returned by Replay while another replay of the folder runs.
@@ -132,13 +107,13 @@ var ErrReplaying = errors.New("another replay of these dead letters is running")
 // letters are; on the first error Replay stops, and the rest stays for the next
 // replay. Lines that are no letters are reported and kept.
 func (s *Store) Replay(ctx context.Context, size int, send func(ctx context.Context, letters []Letter) error) (sent int, err error) {
-	unlock, err := lock(filepath.Join(s.dir, replayPrefix+"lock"), false)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	lock, err := durable.OpenLock(filepath.Join(s.dir, replayPrefix+"lock"), false)
+	if errors.Is(err, durable.ErrLocked) {
 		return 0, ErrReplaying
 	} else if err != nil {
 		return 0, fmt.Errorf("lock the dead letters for a replay: %w", err)
 	}
-	defer unlock()
+	defer lock.Close()
 	if err := s.moveAside(); err != nil {
 		return 0, err
 	}
@@ -156,15 +131,15 @@ func (s *Store) Replay(ctx context.Context, size int, send func(ctx context.Cont
 			return sent, fmt.Errorf("remove the replayed letters: %w", err)
 		}
 	}
-	return sent, syncDir(s.dir)
+	return sent, durable.SyncDir(s.dir)
 }
 
 func (s *Store) moveAside() error {
-	unlock, err := lock(filepath.Join(s.dir, lockName), true)
+	lock, err := durable.OpenLock(filepath.Join(s.dir, lockName), true)
 	if err != nil {
 		return fmt.Errorf("lock the dead letters: %w", err)
 	}
-	defer unlock()
+	defer lock.Close()
 	// A clock that stands still or went back must not overwrite an earlier file.
 	stamp := replayPrefix + s.now().UTC().Format("20060102T150405.000000000Z")
 	var aside string
@@ -181,7 +156,7 @@ func (s *Store) moveAside() error {
 	if err != nil {
 		return fmt.Errorf("move the dead letters aside: %w", err)
 	}
-	return syncDir(s.dir)
+	return durable.SyncDir(s.dir)
 }
 
 func (s *Store) replayFile(ctx context.Context, path string, size int, send func(context.Context, []Letter) error) (sent int, err error) {
@@ -246,37 +221,4 @@ func (s *Store) Each(ctx context.Context, yield func(Letter) error) error {
 		}
 	}
 	return nil
-}
-
-// lock takes an advisory lock on a file, made if absent; it ends with the
-// process. Without wait it returns EWOULDBLOCK when another process has it.
-func lock(path string, wait bool) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	how := syscall.LOCK_EX
-	if !wait {
-		how |= syscall.LOCK_NB
-	}
-	for {
-		err = syscall.Flock(int(f.Fd()), how)
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

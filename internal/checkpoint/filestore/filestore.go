@@ -8,16 +8,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/durable"
 )
 
 const version = 1
@@ -36,7 +37,7 @@ type document struct {
 type Store struct {
 	dir  string
 	now  func() time.Time
-	lock *os.File
+	lock io.Closer
 
 	mu   sync.Mutex
 	made map[string]bool // folders known to exist; guarded by mu
@@ -48,18 +49,14 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the checkpoint folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the checkpoint folder: %w", err)
+	lock, err := durable.OpenLock(filepath.Join(dir, ".lock"), false)
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("checkpoint folder %q is used by another running process: stop it, or give this one a folder of its own (checkpoint.path)", dir)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("checkpoint folder %q is used by another running process: stop it, or give this one a folder of its own (checkpoint.path)", dir)
-		}
+	if err != nil {
 		return nil, fmt.Errorf("lock the checkpoint folder %q: %w", dir, err)
 	}
-	return &Store{dir: dir, now: now, lock: f, made: map[string]bool{}}, nil
+	return &Store{dir: dir, now: now, lock: lock, made: map[string]bool{}}, nil
 }
 
 // Close gives the folder up.
@@ -85,15 +82,8 @@ func (s *Store) Save(_ context.Context, k checkpoint.Key, c checkpoint.Cursor) e
 	if err != nil {
 		return fmt.Errorf("encode the checkpoint: %w", err)
 	}
-	temp := path + ".tmp"
-	if err := writeSynced(temp, append(data, '\n')); err != nil {
+	if err := durable.ReplaceFile(path, append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return fmt.Errorf("replace the checkpoint: %w", err)
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("sync the checkpoint folder: %w", err)
 	}
 	return nil
 }
@@ -147,7 +137,7 @@ func (s *Store) makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := durable.SyncDir(s.dir); err != nil {
 		return err
 	}
 	s.made[dir] = true
@@ -167,29 +157,4 @@ func read(path string) (document, error) {
 		return document{}, fmt.Errorf("checkpoint %s has version %d, this program reads version %d: use the program that wrote it", path, doc.Version, version)
 	}
 	return doc, nil
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

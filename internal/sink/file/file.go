@@ -1,19 +1,16 @@
 package file
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/lazuli-logs/lazuli/internal/durable"
 	"github.com/lazuli-logs/lazuli/internal/event"
 )
 
@@ -67,11 +64,11 @@ func (s *Sink) open() error {
 	if err != nil {
 		return fmt.Errorf("open the output file: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := durable.Lock(f, false); err != nil {
 		f.Close()
 		return fmt.Errorf("output file %q is written by another process: stop it, or give this sink a path of its own (%w)", s.path(), err)
 	}
-	size, cut, err := cutTornTail(f)
+	size, cut, err := durable.CutTornLine(f)
 	if err != nil {
 		f.Close()
 		return fmt.Errorf("look for a torn line in %q: %w", s.path(), err)
@@ -86,32 +83,7 @@ func (s *Sink) open() error {
 			s.period = s.periodOf(info.ModTime())
 		}
 	}
-	return syncDir(filepath.Dir(s.path()))
-}
-
-// cutTornTail truncates f behind its last line feed.
-func cutTornTail(f *os.File) (size, cut int64, err error) {
-	size, err = f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return 0, 0, err
-	}
-	block := make([]byte, 64<<10)
-	for end := size; end > 0; {
-		start := max(0, end-int64(len(block)))
-		part := block[:end-start]
-		if _, err := f.ReadAt(part, start); err != nil {
-			return 0, 0, err
-		}
-		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
-			whole := start + int64(i) + 1
-			if whole == size {
-				return size, 0, nil
-			}
-			return whole, size - whole, f.Truncate(whole)
-		}
-		end = start
-	}
-	return 0, size, f.Truncate(0)
+	return durable.SyncDir(filepath.Dir(s.path()))
 }
 
 // Deliver implements sink.Sink: after nil, the events are on the disk.
@@ -162,16 +134,4 @@ func (s *Sink) Close(context.Context) error {
 	err := s.f.Close()
 	s.f = nil
 	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) {
-		return err
-	}
-	return nil
 }

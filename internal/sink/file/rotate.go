@@ -15,6 +15,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/lazuli-logs/lazuli/internal/durable"
 )
 
 const stampFormat = "20060102T150405.000Z"
@@ -213,7 +215,7 @@ func compressFile(ctx context.Context, from, to, method string) error {
 	if err := os.Rename(to+partSuffix, to); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(to)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(to)); err != nil {
 		return err
 	}
 	return os.Remove(from)

@@ -42,8 +42,11 @@ func (c *claims) round(ctx context.Context, partitions []string) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("list the owners of partitions: %w", err)
 	}
-	wanted := c.balance(all, partitions)
-	held, err := c.store.ClaimOwnership(ctx, wanted, nil)
+	// Not cut short by a shutdown: a write on its way when release looks at the
+	// owners would be carried out behind its back.
+	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	defer cancel()
+	held, err := c.store.ClaimOwnership(writing, c.balance(all, partitions), nil)
 	if err != nil {
 		return nil, fmt.Errorf("claim partitions: %w", err)
 	}
@@ -121,9 +124,12 @@ func (c *claims) balance(all []azeventhubs.Ownership, partitions []string) []aze
 	return mine
 }
 
+// claimTimeout bounds the writes of one round.
+const claimTimeout = 10 * time.Second
+
 // release gives every claim back, so that others need not wait for it to
-// expire. It asks the store what is ours: a round that was cut short may have
-// written claims that it could not report.
+// expire. It asks the store what is ours: a round that failed may have written
+// claims that it could not report.
 func (c *claims) release(ctx context.Context) error {
 	if c.store == nil {
 		return nil
@@ -143,6 +149,7 @@ func (c *claims) release(ctx context.Context) error {
 			mine = append(mine, o)
 		}
 	}
+	// What another instance takes in this moment is left out: it needs no release.
 	if _, err := c.store.ClaimOwnership(ctx, mine, nil); err != nil {
 		return fail(err)
 	}
