@@ -107,7 +107,8 @@ func New(cfg Config) (*Pipeline, error) {
 // Run runs until ctx ends or every source is done, then drains: sources stop
 // reading, what is in flight has the grace period to be confirmed, checkpoints
 // are saved, sinks are closed. It returns the errors of sources that could not
-// go on; those do not stop the others.
+// go on; those do not stop the others. What a best-effort sink has not sent
+// three seconds later is given up.
 func (p *Pipeline) Run(ctx context.Context) error {
 	stopSinks := p.startSinks()
 	hurry := context.AfterFunc(ctx, p.hurry)
@@ -137,9 +138,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	sources.Wait()
 	p.hurry()
-	errs = append(errs, stopSinks(p.cfg.Grace))
+	errs = append(errs, stopSinks(min(p.cfg.Grace, lastDrain)))
 	return errors.Join(errs...)
 }
+
+// lastDrain is how long best-effort sinks may still send after the sources have
+// stopped. Required sinks have nothing left then, or their time is over.
+const lastDrain = 3 * time.Second
 
 // startSinks runs the sinks. The returned function waits for what is queued,
 // for as long as it is told, and closes them.
