@@ -133,11 +133,16 @@ func TestParseUserAgent(t *testing.T) {
 		{"Windows-AzureAD-Authentication-Provider/1.0", "Other ,  , Other"},
 	} {
 		w := &Worker{}
-		w.parseUserAgent([]byte(c.text))
-		a := w.agent
-		got := a.name + " " + string(a.version) + ", " + a.osName + " " + string(a.osVersion) + ", " + a.device
-		if got != c.want {
-			t.Errorf("%s\n got %s\nwant %s", c.text, got, c.want)
+		for _, time := range []string{"first", "second"} { // the second time from memory
+			text := []byte(c.text)
+			w.parseUserAgent(text)
+			a := w.agent
+			got := a.name + " " + string(a.version) + ", " + a.osName + " " + string(a.osVersion) + ", " + a.device
+			if got != c.want {
+				t.Errorf("%s, %s time\n got %s\nwant %s", c.text, time, got, c.want)
+			}
+			clear(text) // the record is gone
+			w.text = append(w.text[:0], "another record's"...)
 		}
 	}
 }

@@ -59,7 +59,19 @@ var systemMarks = []struct{ mark, name, device string }{
 // windowsVersions are the names of the versions of Windows NT.
 var windowsVersions = map[string]string{"10.0": "10", "6.3": "8.1", "6.2": "8", "6.1": "7", "6.0": "Vista", "5.1": "XP"}
 
+// A tenant has few different programs, and telling one costs dozens of
+// searches: the last ones are remembered.
+const (
+	rememberedAgents = 512
+	rememberedLength = 512
+)
+
 func (w *Worker) parseUserAgent(text []byte) {
+	if known, ok := w.agents[string(text)]; ok {
+		w.agent = known
+		w.agent.source = text
+		return
+	}
 	a := userAgent{source: text, name: "Other", device: "Other"}
 	for i := range agentMarks {
 		m := &agentMarks[i]
@@ -93,6 +105,14 @@ func (w *Worker) parseUserAgent(text []byte) {
 		break
 	}
 	w.agent = a
+	if len(text) > rememberedLength {
+		return
+	}
+	if w.agents == nil || len(w.agents) == rememberedAgents {
+		w.agents = make(map[string]userAgent, rememberedAgents)
+	}
+	a.source, a.version, a.osVersion = nil, bytes.Clone(a.version), bytes.Clone(a.osVersion)
+	w.agents[string(text)] = a
 }
 
 // versionAt returns the version that s begins with: up to parts numbers, with

@@ -60,6 +60,7 @@ type Worker struct {
 	inner    jsonscan.Index // JSON in a string
 	resource resourceID
 	agent    userAgent
+	agents   map[string]userAgent // by their text; see parseUserAgent
 }
 
 type span struct{ start, end int }
