@@ -12,6 +12,12 @@ func (w *Worker) appendValue(dst []byte, r *rule, n int) ([]byte, bool) {
 		if kind == jsonscan.String && len(w.x.Text(n)) == 0 {
 			return dst, false // an empty text says nothing
 		}
+		if w.holdsObjects(n) {
+			// A field has one type: where it is text or a number, an object would
+			// make a destination refuse the event.
+			text, _ := w.textOf(r.only, n)
+			return appendQuoted(dst, text), true
+		}
 		return w.appendJSON(dst, n), true
 	}
 	text, ok := w.textOf(r.only, n)
@@ -21,6 +27,22 @@ func (w *Worker) appendValue(dst []byte, r *rule, n int) ([]byte, bool) {
 	// What is cut out of a string that needs no escapes needs none either.
 	clean := w.x.Nodes[n].Flags&(jsonscan.Escaped|jsonscan.NotUTF8) == 0 && kind < jsonscan.Object
 	return w.appendTransformed(dst, r, text, clean)
+}
+
+// holdsObjects tells whether node n is an object, or an array of anything but
+// plain values.
+func (w *Worker) holdsObjects(n int) bool {
+	switch w.x.Nodes[n].Kind {
+	case jsonscan.Object:
+		return true
+	case jsonscan.Array:
+		for c := range w.x.Children(n) {
+			if w.x.Nodes[c].Kind >= jsonscan.Object {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // textOf returns node n as text if it is of one of the kinds: a string
