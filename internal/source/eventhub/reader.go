@@ -20,6 +20,7 @@ import (
 var (
 	errLost      = errors.New("another instance owns the partition now")
 	errStalled   = errors.New("no message came although the hub has more")
+	errSkipped   = errors.New("the link skipped messages")
 	errRecreated = errors.New("the hub's last sequence number is below what was read: the hub was re-created")
 )
 
@@ -40,6 +41,8 @@ type reader struct {
 	averageSize int             // of recent messages, in bytes; never 0
 	payloads    []event.Payload // reused by every Emit
 	problem     string          // class of the problem last logged, "" if none
+
+	attached bool // the link is new: its first message may follow a gap
 
 	watched watched // used by the watch only
 
@@ -114,7 +117,7 @@ func (r *reader) run(ctx context.Context, out source.Output) (err error) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, errStalled) || errors.Is(err, errRecreated) {
+		if errors.Is(err, errStalled) || errors.Is(err, errRecreated) || errors.Is(err, errSkipped) {
 			r.log.Warn("partition link is replaced", "cause", err)
 			continue
 		}
@@ -193,6 +196,7 @@ func (r *reader) follow(ctx context.Context, stream source.Stream, healthy func(
 	defer cancel(nil)
 	r.setRestart(cancel)
 	defer r.setRestart(nil)
+	r.attached = true
 	return atLink, r.receive(ctx, linkCtx, stream, link, healthy)
 }
 
@@ -326,8 +330,14 @@ func (r *reader) take(ctx context.Context, stream source.Stream, messages []*aze
 			next.enqueued = *m.EnqueuedTime
 		}
 		if known && next.sequence > last.sequence+1 {
+			if !r.attached {
+				// Whoever lost them in between, Azure may still have them: a new link
+				// asks again, and only what that one skips too is gone.
+				return errors.Join(flush(), errSkipped)
+			}
 			r.src.gap(r, last, next.sequence, next.enqueued)
 		}
+		r.attached = false
 		body := body(m)
 		if size+len(body) > int(r.src.cfg.Batch.Bytes) || len(r.payloads) == r.src.cfg.Batch.Events {
 			if err := flush(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/status"
 )
 
@@ -414,5 +416,46 @@ func TestReleaseFreesWhatACutRoundClaimed(t *testing.T) {
 	}
 	if store.owners["0"].OwnerID != "" || store.owners["1"].OwnerID != "other" {
 		t.Errorf("owners after release: %+v; want ours freed and the other's kept", store.owners)
+	}
+}
+
+// positions records what a reader emits.
+type positions struct{ emitted []int64 }
+
+func (p *positions) Resume() checkpoint.Cursor { return "" }
+func (p *positions) Emit(_ context.Context, batch []event.Payload, _ checkpoint.Cursor) error {
+	for _, b := range batch {
+		p.emitted = append(p.emitted, b.Position)
+	}
+	return nil
+}
+func (p *positions) Close(context.Context) error { return nil }
+
+func TestASkippedMessageIsAskedForAgainBeforeItIsMissing(t *testing.T) {
+	messages := func(sequences ...int64) (all []*azeventhubs.ReceivedEventData) {
+		for _, n := range sequences {
+			all = append(all, &azeventhubs.ReceivedEventData{SequenceNumber: n, Offset: fmt.Sprint(n)})
+		}
+		return all
+	}
+	p, out := newProbe(), &positions{}
+	s := &Source{cfg: DefaultConfig(), metrics: p, health: newHealth(nil), log: slog.New(slog.DiscardHandler)}
+	r := &reader{src: s, id: "0", log: s.log, averageSize: 1, attached: true}
+	take := func(want error, sequences ...int64) {
+		t.Helper()
+		if err := r.take(t.Context(), out, messages(sequences...)); !errors.Is(err, want) {
+			t.Fatalf("take(%v) = %v; want %v", sequences, err, want)
+		}
+	}
+	take(nil, 1, 2)
+	take(errSkipped, 3, 5, 6)
+	r.attached = true // a new link behind 3, which has no 4 either
+	take(nil, 5, 6)
+	take(nil, 7)
+	if diff := cmp.Diff([]int64{1, 2, 3, 5, 6, 7}, out.emitted); diff != "" {
+		t.Errorf("emitted (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"0 retention 1"}, p.gaps); diff != "" {
+		t.Errorf("gaps (-want +got):\n%s", diff)
 	}
 }
