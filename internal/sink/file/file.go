@@ -30,7 +30,7 @@ type Sink struct {
 	f      *os.File  // the active file, locked against other processes; guarded by mu
 	size   int64     // of whole lines in f; guarded by mu
 	period time.Time // the rotation period f belongs to; guarded by mu
-	buf    []byte    // guarded by mu
+	buf    []byte    // of chunkSize; guarded by mu
 
 	stop       context.CancelFunc
 	background sync.WaitGroup
@@ -40,7 +40,7 @@ type Sink struct {
 // New opens the file, cuts off a line that a crash left half written, and
 // finishes compressions that a crash interrupted.
 func New(cfg Config, deps Deps) (*Sink, error) {
-	s := &Sink{cfg: cfg, deps: deps, compress: make(chan struct{}, 1)}
+	s := &Sink{cfg: cfg, deps: deps, buf: make([]byte, 0, chunkSize), compress: make(chan struct{}, 1)}
 	if err := os.MkdirAll(filepath.Dir(s.path()), 0o750); err != nil {
 		return nil, fmt.Errorf("make the folder of the output file: %w", err)
 	}
@@ -90,16 +90,16 @@ func (s *Sink) open() error {
 func (s *Sink) Deliver(_ context.Context, events []event.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buf = s.buf[:0]
+	var size int64
 	for i := range events {
-		s.buf = append(append(s.buf, events[i].Data...), '\n')
+		size += int64(len(events[i].Data)) + 1
 	}
 	if s.f == nil { // an earlier rotation could not open the new file
 		if err := s.open(); err != nil {
 			return err
 		}
 	}
-	if s.size > 0 && (s.size+int64(len(s.buf)) > int64(s.cfg.Rotate.Size) || s.periodOf(s.deps.Now()).After(s.period)) {
+	if s.size > 0 && (s.size+size > int64(s.cfg.Rotate.Size) || s.periodOf(s.deps.Now()).After(s.period)) {
 		if err := s.rotate(); err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (s *Sink) Deliver(_ context.Context, events []event.Event) error {
 	if s.size == 0 {
 		s.period = s.periodOf(s.deps.Now())
 	}
-	_, err := s.f.WriteAt(s.buf, s.size)
+	err := s.write(events)
 	if err == nil {
 		err = s.f.Sync()
 	}
@@ -118,8 +118,40 @@ func (s *Sink) Deliver(_ context.Context, events []event.Event) error {
 		}
 		return fmt.Errorf("write to the output file: %w", err)
 	}
-	s.size += int64(len(s.buf))
+	s.size += size
 	return nil
+}
+
+// chunkSize is how much is put together for one write: enough that its cost
+// does not count, and little enough to stay in the processor's cache.
+const chunkSize = 256 << 10
+
+// write writes the events behind what the file holds; it needs mu.
+func (s *Sink) write(events []event.Event) error {
+	at := s.size
+	s.buf = s.buf[:0]
+	flush := func(p []byte) error {
+		n, err := s.f.WriteAt(p, at)
+		at += int64(n)
+		s.buf = s.buf[:0]
+		return err
+	}
+	for i := range events {
+		data := events[i].Data
+		if len(s.buf)+len(data)+1 > cap(s.buf) {
+			if err := flush(s.buf); err != nil {
+				return err
+			}
+			if len(data)+1 > cap(s.buf) {
+				if err := flush(data); err != nil {
+					return err
+				}
+				data = nil
+			}
+		}
+		s.buf = append(append(s.buf, data...), '\n')
+	}
+	return flush(s.buf)
 }
 
 // Close implements sink.Sink. It waits for a compression that is under way.

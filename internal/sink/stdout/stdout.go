@@ -4,6 +4,7 @@
 package stdout
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -34,22 +35,23 @@ func (*Config) DeliveryDefaults(d *config.SinkDelivery) {
 // are written one after the other.
 type Sink struct {
 	mu  sync.Mutex
-	out io.Writer // guarded by mu
-	buf []byte    // guarded by mu
+	out io.Writer     // guarded by mu
+	buf *bufio.Writer // guarded by mu
 }
 
 // New returns a sink that writes to out.
-func New(out io.Writer) *Sink { return &Sink{out: out} }
+func New(out io.Writer) *Sink { return &Sink{out: out, buf: bufio.NewWriterSize(out, 64<<10)} }
 
 // Deliver implements sink.Sink.
 func (s *Sink) Deliver(_ context.Context, events []event.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buf = s.buf[:0]
+	s.buf.Reset(s.out) // an earlier error would stick to it
 	for i := range events {
-		s.buf = append(append(s.buf, events[i].Data...), '\n')
+		_, _ = s.buf.Write(events[i].Data) // Flush returns the first error
+		_ = s.buf.WriteByte('\n')
 	}
-	if _, err := s.out.Write(s.buf); err != nil {
+	if err := s.buf.Flush(); err != nil {
 		return fmt.Errorf("write to the standard output: %w", err)
 	}
 	return nil

@@ -48,7 +48,7 @@ func DefaultConfig() Config {
 		Start:         "earliest",
 		Transport:     "amqp",
 		Prefetch:      500,
-		PrefetchBytes: 16 << 20,
+		PrefetchBytes: 8 << 20,
 		Batch:         Batch{Events: 500, Bytes: 1 << 20},
 		Watchdog:      config.Duration(2 * time.Minute),
 	}

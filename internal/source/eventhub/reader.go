@@ -67,7 +67,7 @@ func (s *Source) newReader(partition string, conn *connection) *reader {
 	return &reader{
 		src: s, id: partition, origin: origin, conn: conn,
 		log:         s.log.With("partition", partition),
-		averageSize: 16 << 10, // until the first messages tell
+		averageSize: largestMessage, // until the first messages tell
 	}
 }
 
@@ -354,6 +354,11 @@ func (r *reader) take(ctx context.Context, stream source.Stream, messages []*aze
 	return flush()
 }
 
+// largestMessage is the most bytes a message can have
+// (learn.microsoft.com/azure/event-hubs/event-hubs-quotas). It is assumed of the
+// first ones: five hundred of them would take half a gigabyte.
+const largestMessage = 1 << 20
+
 // learnSize follows larger messages at once and smaller ones slowly: asking
 // for too much costs memory, asking for too little only a round trip.
 func (r *reader) learnSize(bytes, messages int) {
@@ -361,7 +366,7 @@ func (r *reader) learnSize(bytes, messages int) {
 		return
 	}
 	mean := bytes/messages + 256 // what a message costs besides its body
-	if mean < r.averageSize {
+	if mean < r.averageSize && r.averageSize < largestMessage {
 		mean = r.averageSize - (r.averageSize-mean+7)/8
 	}
 	r.averageSize = max(1, mean)
