@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -85,8 +86,9 @@ func New(cfg Config) (*Pipeline, error) {
 		}
 		mappers[r.Schema] = m
 	}
+	helpers := make(chan struct{}, runtime.GOMAXPROCS(0)-1)
 	for _, s := range cfg.Sources {
-		proc := &processor{name: s.Name, letters: cfg.Letters, metrics: cfg.Metrics, logger: cfg.Logger}
+		proc := &processor{name: s.Name, letters: cfg.Letters, metrics: cfg.Metrics, logger: cfg.Logger, helpers: helpers}
 		for _, r := range cfg.Routes {
 			if !slices.Contains(r.From, s.Name) {
 				continue

@@ -30,6 +30,7 @@ type processor struct {
 	logger  *slog.Logger
 	scratch sync.Pool // of *scratch
 	buffers buffers
+	helpers chan struct{} // places for goroutines beside those of the partitions; shared by all sources
 }
 
 // lane is one schema and the sinks that get it: a record is normalized once for
@@ -65,7 +66,7 @@ func (l *lane) add(r *sink.Runner) {
 	}
 }
 
-// scratch is the reused memory of one call of process.
+// scratch is the reused memory for one part of a batch.
 type scratch struct {
 	decoder decode.Decoder
 	lanes   []laneScratch
@@ -75,7 +76,7 @@ type scratch struct {
 
 type laneScratch struct {
 	worker *normalize.Worker
-	out    []byte // of this call: sinks hold parts of it
+	out    []byte // of this part: sinks hold pieces of it
 	spans  []span
 }
 
@@ -102,44 +103,111 @@ func (p *processor) get() *scratch {
 	return s
 }
 
-// process implements source.Process.
-func (p *processor) process(ctx context.Context, origin *event.Origin, batch []event.Payload, token *ack.Token) (held source.Held, err error) {
-	s := p.get()
-	defer p.put(s)
-	size := 0
-	for i := range batch {
-		size += len(batch[i].Body)
+// process implements source.Process. A large batch is normalized on several
+// cores at once, if others are idle: one busy partition must not be bound to
+// one core.
+func (p *processor) process(ctx context.Context, origin *event.Origin, batch []event.Payload, token *ack.Token) (source.Held, error) {
+	parts := p.split(batch)
+	var others sync.WaitGroup
+	for i := 1; i < len(parts); i++ {
+		others.Go(func() {
+			p.normalize(&parts[i], origin)
+			<-p.helpers
+		})
 	}
-	for i, l := range p.lanes {
-		s.lanes[i].out = p.buffers.get(size/100*int(l.growth.Load()) + 4096)
+	p.normalize(&parts[0], origin)
+	others.Wait()
+	defer func() {
+		for i := range parts {
+			p.put(parts[i].s)
+		}
+	}()
+	var letters []deadletter.Letter
+	for i := range parts {
+		letters = append(letters, parts[i].letters...)
 	}
-	letters := p.normalize(s, origin, batch)
 	if len(letters) > 0 {
 		if err := p.bury(ctx, letters); err != nil {
 			return source.Held{}, err
 		}
 	}
-	outs := make([][]byte, 0, len(p.lanes)) // to be used again once all is confirmed
-	for i, l := range p.lanes {
-		if out := s.lanes[i].out; !l.bestEffort {
-			outs = append(outs, out)
+	return p.dispatch(parts, origin, token), nil
+}
+
+// part is a run of payloads of a batch, and what became of it.
+type part struct {
+	payloads []event.Payload
+	size     int // of the payloads, in bytes
+	s        *scratch
+	letters  []deadletter.Letter
+}
+
+// smallestPart is how many bytes are worth a goroutine.
+const smallestPart = 64 << 10
+
+// split cuts a batch into parts of about the same size, as many as there are
+// idle cores. The first part needs none; for each of the others a place among
+// the helpers is taken.
+func (p *processor) split(batch []event.Payload) []part {
+	total := 0
+	for i := range batch {
+		total += len(batch[i].Body)
+	}
+	n := 1
+	for n < len(batch) && total/(n+1) >= smallestPart && p.helper() {
+		n++
+	}
+	parts := make([]part, 0, n)
+	for start, end := 0, 0; end < len(batch); start = end {
+		size := 0
+		for end < len(batch) && (size < total/n || len(parts) == n-1) {
+			size += len(batch[end].Body)
+			end++
 		}
-		held.Bytes += l.dispatch(&s.lanes[i], size, origin, token)
+		parts = append(parts, part{payloads: batch[start:end], size: size, s: p.get()})
+	}
+	for range n - len(parts) {
+		<-p.helpers // large payloads made fewer parts
+	}
+	return parts
+}
+
+// helper takes a place among the helpers, if there is one.
+func (p *processor) helper() bool {
+	select {
+	case p.helpers <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// dispatch queues the events of all parts, in order, at the sinks of each lane.
+func (p *processor) dispatch(parts []part, origin *event.Origin, token *ack.Token) (held source.Held) {
+	outs := make([][]byte, 0, len(p.lanes)*len(parts)) // to be used again once all is confirmed
+	for i := range parts {
+		s := parts[i].s
+		for k, l := range p.lanes {
+			if out := s.lanes[k].out; !l.bestEffort {
+				outs = append(outs, out)
+			}
+			held.Bytes += l.dispatch(&s.lanes[k], parts[i].size, origin, token)
+		}
+		for _, c := range s.counts {
+			p.metrics.SourceRecords.WithLabelValues(p.name, c.name).Add(float64(c.n))
+		}
+		for bit, n := range s.repairs {
+			if n > 0 {
+				p.metrics.DecodeRepaired.WithLabelValues(p.name, decode.Repair(1<<bit).String()).Add(float64(n))
+			}
+		}
 	}
 	held.Free = func() {
 		for _, out := range outs {
 			p.buffers.put(out)
 		}
 	}
-	for _, c := range s.counts {
-		p.metrics.SourceRecords.WithLabelValues(p.name, c.name).Add(float64(c.n))
-	}
-	for bit, n := range s.repairs {
-		if n > 0 {
-			p.metrics.DecodeRepaired.WithLabelValues(p.name, decode.Repair(1<<bit).String()).Add(float64(n))
-		}
-	}
-	return held, nil
+	return held
 }
 
 func (p *processor) put(s *scratch) {
@@ -153,9 +221,13 @@ func (p *processor) put(s *scratch) {
 	p.scratch.Put(s)
 }
 
-// normalize appends the events of the batch to the lanes' buffers and returns
-// what could not be read.
-func (p *processor) normalize(s *scratch, origin *event.Origin, batch []event.Payload) (letters []deadletter.Letter) {
+// normalize appends the events of a part to buffers of its lanes, and notes what
+// could not be read.
+func (p *processor) normalize(work *part, origin *event.Origin) {
+	s := work.s
+	for i, l := range p.lanes {
+		s.lanes[i].out = p.buffers.get(work.size/100*int(l.growth.Load()) + 4096)
+	}
 	var in normalize.Input
 	in.Origin = origin
 	record := func(r *decode.Record) {
@@ -180,13 +252,13 @@ func (p *processor) normalize(s *scratch, origin *event.Origin, batch []event.Pa
 		}
 	}
 	bad := func(b decode.Bad) {
-		letters = append(letters, deadletter.FromPayload(origin, in.Position, b.Offset, b.Raw, b.Class, b.Reason))
+		work.letters = append(work.letters, deadletter.FromPayload(origin, in.Position, b.Offset, b.Raw, b.Class, b.Reason))
 	}
-	for i := range batch {
-		in.Position, in.Enqueued = batch[i].Position, batch[i].Enqueued
-		s.decoder.Decode(batch[i].Body, record, bad)
+	for i := range work.payloads {
+		payload := &work.payloads[i]
+		in.Position, in.Enqueued = payload.Position, payload.Enqueued
+		s.decoder.Decode(payload.Body, record, bad)
 	}
-	return letters
 }
 
 func (s *scratch) count(logType string) {

@@ -1,0 +1,116 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/source"
+)
+
+func TestSplitKeepsTheOrderAndGivesPlacesBack(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	most := 0
+	for range 500 {
+		p := &processor{helpers: make(chan struct{}, r.IntN(4))}
+		batch := make([]event.Payload, 1+r.IntN(20))
+		for i := range batch {
+			batch[i] = event.Payload{Position: int64(i), Body: make([]byte, r.IntN(1+r.IntN(200<<10)))}
+		}
+		parts := p.split(batch)
+		next := int64(0)
+		for _, part := range parts {
+			size := 0
+			for _, payload := range part.payloads {
+				if payload.Position != next {
+					t.Fatalf("payload %d follows %d", payload.Position, next-1)
+				}
+				next++
+				size += len(payload.Body)
+			}
+			if len(part.payloads) == 0 || size != part.size {
+				t.Fatalf("a part of %d payloads has %d bytes, noted as %d", len(part.payloads), size, part.size)
+			}
+		}
+		if int(next) != len(batch) {
+			t.Fatalf("parts hold %d payloads of %d", next, len(batch))
+		}
+		if len(p.helpers) != len(parts)-1 {
+			t.Fatalf("%d places are taken for %d parts", len(p.helpers), len(parts))
+		}
+		most = max(most, len(parts))
+	}
+	if most < 3 {
+		t.Errorf("no batch was cut into more than %d parts", most)
+	}
+}
+
+// large emits one batch of many large payloads, one of them damaged.
+type large struct{ payloads []event.Payload }
+
+func (l large) Run(ctx context.Context, out source.Output) error {
+	s, err := out.Open(ctx, event.Origin{Partition: "0", Namespace: "ns/hub/0"})
+	if err != nil {
+		return err
+	}
+	if err := s.Emit(ctx, l.payloads, checkpoint.Cursor(fmt.Sprint(len(l.payloads)))); err != nil {
+		return err
+	}
+	return s.Close(ctx)
+}
+
+func TestALargeBatchStaysInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "raw", "ecs")
+		var src large
+		var want []string
+		for i := range 200 {
+			body := fmt.Sprintf(`{"n":%d,"x":"%s"}`, i, strings.Repeat("x", 5000))
+			if i == 150 {
+				body = "damaged"
+			} else {
+				want = append(want, body)
+			}
+			src.payloads = append(src.payloads, event.Payload{Body: []byte(body), Position: int64(i)})
+		}
+		routes := []config.Route{route("raw", "raw"), route("ecs", "ecs")}
+		p := w.pipeline(t, src, &memory{}, routes, func(_ string, d *config.SinkDelivery) { d.Concurrency = 1 })
+		proc := p.processors["hub"]
+		proc.helpers = make(chan struct{}, 3) // however many cores there are
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(proc.helpers) != 0 {
+			t.Errorf("%d helpers were not given back", len(proc.helpers))
+		}
+		got := w.sinks["raw"].data()
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("%d events as raw, want %d in their order", len(got), len(want))
+		}
+		for i, e := range w.sinks["ecs"].events {
+			if !bytes.Contains(e.Data, []byte(fmt.Sprintf(`{\"n\":%d,`, i+btoi(i >= 150)))) {
+				t.Fatalf("event %d as ecs is %.200s", i, e.Data)
+			}
+		}
+		if letters := w.lettersLeft(t); len(letters) != 1 || letters[0].Position != 150 {
+			t.Errorf("dead letters: %+v, want the payload at 150", letters)
+		}
+		if w.budget.Used() != 0 {
+			t.Errorf("%d bytes are still in flight", w.budget.Used())
+		}
+	})
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
