@@ -82,7 +82,7 @@ func hubs(megabytes, rounds int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nResident memory after ten seconds without events: %d MB.\n", idle>>20)
+	fmt.Printf("\nResident memory twenty seconds after a burst of 1 MB: %d MB.\n", idle>>20)
 	return nil
 }
 
@@ -250,7 +250,7 @@ func idleMemory(binary, dir string) (int64, error) {
 		return 0, err
 	}
 	defer cmd.Process.Kill()
-	time.Sleep(10 * time.Second)
+	time.Sleep(20 * time.Second)
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		return 0, err
