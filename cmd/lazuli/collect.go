@@ -78,7 +78,7 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 	}
 	c.pipeline, err = pipeline.New(pipeline.Config{
 		Sources: c.set.Sources, Sinks: c.set.Sinks, Routes: cfg.Routes, KeepOriginal: cfg.Normalize.KeepOriginal,
-		Budget: inFlight, Letters: c.letters, SaveEvery: saveEvery(&cfg.Checkpoint), Grace: cfg.Shutdown.Grace.Std(),
+		Budget: inFlight, Letters: c.letters, SaveEvery: saveEvery(&cfg.Checkpoint), Grace: cfg.Shutdown.Grace.Std(), Once: once,
 		Logger: c.logger, Board: c.board, Metrics: c.metrics,
 	})
 	if err != nil {

@@ -52,6 +52,7 @@ type Config struct {
 	Letters      *deadletter.Store
 	SaveEvery    time.Duration // how often checkpoints are saved
 	Grace        time.Duration // how long a stop may wait for confirmations
+	Once         bool          // sources end by themselves: sinks need not wait for fuller batches
 	Logger       *slog.Logger
 	Board        *status.Board
 	Metrics      *telemetry.Metrics
@@ -113,6 +114,9 @@ func New(cfg Config) (*Pipeline, error) {
 // three seconds later is given up.
 func (p *Pipeline) Run(ctx context.Context) error {
 	stopSinks := p.startSinks()
+	if p.cfg.Once {
+		p.hurry()
+	}
 	hurry := context.AfterFunc(ctx, p.hurry)
 	defer hurry()
 	var mu sync.Mutex
