@@ -348,3 +348,44 @@ func TestVersion(t *testing.T) {
 		t.Errorf("status %d, %q", r.status, r.stdout)
 	}
 }
+
+func TestMappingsOfOnesOwn(t *testing.T) {
+	mapping := filepath.Join(t.TempDir(), "doors.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(mapping, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`
+define:
+  - {name: door_log, category: DoorEvents, id: properties.eventId}
+log_types: [door_log]
+include: [envelope]
+fields:
+  - {to: event.category, value: [physical]}
+  - {to: message, format: "{properties.door} opened by {identity}"}
+`)
+	record := `{"time":"2026-01-01T00:00:00Z","category":"DoorEvents","identity":"kim","properties":{"eventId":"e-1234567","door":"front"}}`
+	r := execute(t, record, nil, "normalize", "--schema", "ecs", "--mapping", mapping)
+	for _, want := range []string{`"category":["physical"]`, `"message":"front opened by kim"`, `"id":"e-1234567"`, `"log_type":"door_log"`} {
+		if r.status != 0 || !strings.Contains(r.stdout, want) {
+			t.Errorf("status %d, the event lacks %s: %s%s", r.status, want, r.stdout, r.stderr)
+		}
+	}
+	_, file := writeConfig(t, `
+sources: {hub: {type: event_hub, connection_string: "${env:HUB}", hub: h}}
+sinks: {out: {type: stdout}}
+normalize: {mappings: ["`+mapping+`"]}
+`)
+	env := []string{"HUB=Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0"}
+	if r := execute(t, "", env, "check", "-c", file); r.status != 0 {
+		t.Errorf("check of a good mapping: status %d\n%s", r.status, r.stderr)
+	}
+	write("log_types: [entra_audit]\nfields:\n  - {to: a.b, form: x}\n")
+	for _, args := range [][]string{{"check", "-c", file}, {"run", "-c", file}, {"normalize", "--schema", "ecs", "--mapping", mapping}} {
+		if r := execute(t, record, env, args...); r.status != 2 || !strings.Contains(r.stderr, "doors.yaml:3:") || !strings.Contains(r.stderr, `"form"`) {
+			t.Errorf("%v: status %d, want 2 and the line of the mistake:\n%s", args, r.status, r.stderr)
+		}
+	}
+}

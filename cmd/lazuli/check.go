@@ -22,6 +22,9 @@ func (c *checkCommand) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
+	if _, err := readMappings(cfg.Normalize.Mappings, schemasOf(cfg.Routes)...); err != nil {
+		return err
+	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(t.err, "warning: %s\n", w)
 	}

@@ -66,7 +66,10 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 	c.metrics = telemetry.NewMetrics(
 		func() float64 { return float64(inFlight.Used()) },
 		func() float64 { return float64(inFlight.Limit()) })
-	var err error
+	mappings, err := readMappings(cfg.Normalize.Mappings, schemasOf(cfg.Routes)...)
+	if err != nil {
+		return nil, err
+	}
 	if c.letters, err = deadletter.Open(string(cfg.DeadLetters.Path), time.Now); err != nil {
 		return nil, err
 	}
@@ -77,7 +80,7 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 		return nil, err
 	}
 	c.pipeline, err = pipeline.New(pipeline.Config{
-		Sources: c.set.Sources, Sinks: c.set.Sinks, Routes: cfg.Routes, KeepOriginal: cfg.Normalize.KeepOriginal,
+		Sources: c.set.Sources, Sinks: c.set.Sinks, Routes: cfg.Routes, KeepOriginal: cfg.Normalize.KeepOriginal, Mappings: mappings,
 		Budget: inFlight, Letters: c.letters, SaveEvery: saveEvery(&cfg.Checkpoint), Grace: cfg.Shutdown.Grace.Std(), Once: once,
 		Logger: c.logger, Board: c.board, Metrics: c.metrics,
 	})

@@ -20,6 +20,7 @@ import (
 
 type normalizeCommand struct {
 	Schema      string   `required:"" enum:"raw,ecs" placeholder:"raw|ecs" help:"What the events look like."`
+	Mapping     []string `placeholder:"FILE" help:"A mapping file of your own; may be repeated."`
 	DeadLetters string   `placeholder:"FILE" help:"Write what could not be read to this file, as dead letters."`
 	Strict      bool     `help:"Exit with status 1 if anything could not be read."`
 	Files       []string `arg:"" optional:"" name:"FILE" help:"Files in any form Azure writes, gzip too; none or - is standard input."`
@@ -36,7 +37,12 @@ Example:
 
 // Run implements the command.
 func (n *normalizeCommand) Run(t terminal) error {
-	mapper, err := normalize.Compile(normalize.Schema(n.Schema), normalize.DefaultOptions())
+	options := normalize.DefaultOptions()
+	var err error
+	if options.Files, err = readMappings(n.Mapping, n.Schema); err != nil {
+		return err
+	}
+	mapper, err := normalize.Compile(normalize.Schema(n.Schema), options)
 	if err != nil {
 		return err
 	}

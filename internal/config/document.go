@@ -189,7 +189,8 @@ func (d *DeadLetters) Validate(r *Report) {
 
 // Normalize is how records become events.
 type Normalize struct {
-	KeepOriginal bool `yaml:"keep_original" doc:"Keep every record byte for byte in event.original. It is about half of the volume; without it, what the mapping leaves out is lost."`
+	KeepOriginal bool   `yaml:"keep_original" doc:"Keep every record byte for byte in event.original. It is about half of the volume; without it, what the mapping leaves out is lost."`
+	Mappings     []Path `yaml:"mappings" example:"[door-logs.yaml]" doc:"Your own mapping files: they define log types, and add to or replace what the built-in tables map. internal/normalize/README.md describes the language."`
 }
 
 // Limits bounds what Lazuli uses.

@@ -48,6 +48,7 @@ type Config struct {
 	Sinks        []Sink
 	Routes       []config.Route // names, "*" resolved
 	KeepOriginal bool
+	Mappings     []normalize.File // the user's own
 	Budget       *budget.Budget
 	Letters      *deadletter.Store
 	SaveEvery    time.Duration // how often checkpoints are saved
@@ -80,7 +81,7 @@ func New(cfg Config) (*Pipeline, error) {
 			continue
 		}
 		options := normalize.DefaultOptions()
-		options.KeepOriginal = cfg.KeepOriginal
+		options.KeepOriginal, options.Files = cfg.KeepOriginal, cfg.Mappings
 		m, err := normalize.Compile(normalize.Schema(r.Schema), options)
 		if err != nil {
 			return nil, fmt.Errorf("compile the mappings of schema %q: %w", r.Schema, err)
