@@ -30,30 +30,48 @@ const everything = "..."
 var contract = []string{"internal/event", "internal/checkpoint", "internal/config", "internal/azure", "internal/status"}
 
 var rules = []rule{
-	{why: "data and counting need nothing but the standard library",
+	{
+		why:     "data and counting need nothing but the standard library",
 		of:      []string{"internal/event", "internal/ack", "internal/budget", "internal/jsonscan", "internal/status", "internal/durable"},
-		foreign: []string{everything}},
+		foreign: []string{everything},
+	},
 	{why: "decode cuts bytes", of: []string{"internal/decode"}, own: []string{"internal/jsonscan"}, foreign: []string{"net...", "os"}},
-	{why: "normalize is pure", of: []string{"internal/normalize"},
-		own: []string{"internal/event", "internal/jsonscan", "internal/decode"}, foreign: []string{"net", "net/http", "os"}},
+	{
+		why: "normalize is pure", of: []string{"internal/normalize"},
+		own: []string{"internal/event", "internal/jsonscan", "internal/decode"}, foreign: []string{"net", "net/http", "os"},
+	},
 	{why: "dead letters know no component", of: []string{"internal/deadletter"}, own: []string{"internal/event", "internal/durable"}},
 	{why: "the configuration knows no component", of: []string{"internal/config"}},
-	{why: "a source knows only its contract", of: []string{"internal/source/*"}, except: []string{"internal/source/sourcetest"},
-		own: append([]string{"internal/source", "internal/source/*/..."}, contract...)},
-	{why: "a sink knows only its contract", of: []string{"internal/sink/*"}, except: []string{"internal/sink/sinktest"},
-		own: append([]string{"internal/sink", "internal/sink/*/...", "internal/durable"}, contract...)},
-	{why: "the runners know no component", of: []string{"internal/source", "internal/sink"},
-		own: append([]string{"internal/ack", "internal/budget", "internal/deadletter", "internal/telemetry"}, contract...)},
-	{why: "only the runners and the pipeline touch ack, and the pipeline knows no component", of: []string{"internal/pipeline"},
-		own: append([]string{"internal/ack", "internal/budget", "internal/deadletter", "internal/telemetry", "internal/decode", "internal/normalize",
-			"internal/source", "internal/sink"}, contract...)},
-	{why: "only the component table knows every component", of: []string{"internal/component"},
-		own: append([]string{"internal/source...", "internal/sink...", "internal/checkpoint...", "internal/pipeline", "internal/telemetry"}, contract...)},
+	{
+		why: "a source knows only its contract", of: []string{"internal/source/*"}, except: []string{"internal/source/sourcetest"},
+		own: append([]string{"internal/source", "internal/source/*/..."}, contract...),
+	},
+	{
+		why: "a sink knows only its contract", of: []string{"internal/sink/*"}, except: []string{"internal/sink/sinktest"},
+		own: append([]string{"internal/sink", "internal/sink/*/...", "internal/durable"}, contract...),
+	},
+	{
+		why: "the runners know no component", of: []string{"internal/source", "internal/sink"},
+		own: append([]string{"internal/ack", "internal/budget", "internal/deadletter", "internal/telemetry"}, contract...),
+	},
+	{
+		why: "only the runners and the pipeline touch ack, and the pipeline knows no component", of: []string{"internal/pipeline"},
+		own: append([]string{
+			"internal/ack", "internal/budget", "internal/deadletter", "internal/telemetry", "internal/decode", "internal/normalize",
+			"internal/source", "internal/sink",
+		}, contract...),
+	},
+	{
+		why: "only the component table knows every component", of: []string{"internal/component"},
+		own: append([]string{"internal/source...", "internal/sink...", "internal/checkpoint...", "internal/pipeline", "internal/telemetry"}, contract...),
+	},
 	{why: "the simulator and the product cannot share a mistake", of: []string{"internal/azuresim..."}, own: []string{"internal/azuresim..."}},
-	{why: "Azure's SDK stays in sources, checkpoints and internal/azure", of: []string{everything},
+	{
+		why: "Azure's SDK stays in sources, checkpoints and internal/azure", of: []string{everything},
 		except:  []string{"internal/azure", "internal/source/*", "internal/checkpoint/*", "internal/component", "internal/azuresim...", "e2e..."},
 		own:     []string{everything},
-		foreign: []string{"github.com/Azure..."}},
+		foreign: []string{"github.com/Azure..."},
+	},
 }
 
 func matchesAny(patterns []string, pkg string) bool {

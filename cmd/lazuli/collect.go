@@ -94,7 +94,7 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 // is read.
 func (c *collector) run(ctx context.Context) error {
 	for _, w := range c.cfg.Warnings {
-		c.logger.Warn(w.String())
+		c.logger.Warn("configuration", "warning", w.String())
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -378,13 +378,17 @@ func (d *decoder) entries(node ast.Node, path string) ([]entry, bool) {
 		at := placeOf(p.Key, d.places[path])
 		key, kind := scalarText(p.Key)
 		if _, merge := p.Key.(*ast.MergeKeyNode); merge || kind == kindNone || kind == kindNull {
-			d.mistakes = append(d.mistakes, Mistake{d.file, at.line, at.column, Problem{path,
-				"has a key that is not plain text", "write name: value; merge keys, anchors and aliases are not read"}})
+			d.mistakes = append(d.mistakes, Mistake{d.file, at.line, at.column, Problem{
+				path,
+				"has a key that is not plain text", "write name: value; merge keys, anchors and aliases are not read",
+			}})
 			continue
 		}
 		if before, twice := first[key]; twice {
-			d.mistakes = append(d.mistakes, Mistake{d.file, at.line, at.column, Problem{join(path, printableKey(key)),
-				fmt.Sprintf("is given twice, first in line %d", before.line), "keep one of the two"}})
+			d.mistakes = append(d.mistakes, Mistake{d.file, at.line, at.column, Problem{
+				join(path, printableKey(key)),
+				fmt.Sprintf("is given twice, first in line %d", before.line), "keep one of the two",
+			}})
 			continue
 		}
 		first[key] = at

@@ -133,8 +133,10 @@ func (c *Checkpoint) Validate(r *Report) {
 			name string
 			set  bool
 		}{
-			{"connection_string", c.ConnectionString != ""}, {"account", c.Account != ""},
-			{"tenant", c.Tenant != ""}, {"container", c.Container != ""},
+			{"connection_string", c.ConnectionString != ""},
+			{"account", c.Account != ""},
+			{"tenant", c.Tenant != ""},
+			{"container", c.Container != ""},
 		} {
 			if o.set {
 				r.Add(o.name, "belongs to type blob, and the type is file", "remove it, or set type: blob")

@@ -89,7 +89,8 @@ func (d *decoder) resolve(inner string) (string, *referenceError) {
 		if !found {
 			return "", &referenceError{
 				fmt.Sprintf("environment variable %s is not set", name),
-				fmt.Sprintf("set %s where Lazuli is started, or use ${file:PATH}", name)}
+				fmt.Sprintf("set %s where Lazuli is started, or use ${file:PATH}", name),
+			}
 		}
 		return value, nil
 	case kind == "file" && name != "":
@@ -109,7 +110,8 @@ func (d *decoder) resolve(inner string) (string, *referenceError) {
 	}
 	return "", &referenceError{
 		"holds a reference that is neither ${env:NAME} nor ${file:PATH}",
-		"write ${env:NAME} or ${file:PATH}, or $${ for the two characters"}
+		"write ${env:NAME} or ${file:PATH}, or $${ for the two characters",
+	}
 }
 
 // inFolder returns path relative to the folder of the config file.

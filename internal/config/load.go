@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -91,7 +92,8 @@ func (d *decoder) parse(src []byte) (root ast.Node, ok bool) {
 	file, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		line, column, rule := 1, 1, "is not YAML"
-		if syntax, known := err.(yaml.Error); known {
+		var syntax yaml.Error
+		if errors.As(err, &syntax) {
 			// The message may quote the document, and that may be a secret.
 			rule = "is not YAML: " + quotedText.ReplaceAllString(syntax.GetMessage(), "…")
 			if tk := syntax.GetToken(); tk != nil && tk.Position != nil {

@@ -10,8 +10,7 @@ import (
 )
 
 // benchPayload is a hub message of invented records of about 2 KB. Run the
-// benchmark on one core and read the ratios:
-// go test -run xxx -bench Split -cpu 1 ./internal/decode/
+// benchmark on one core, with -cpu 1, and read the ratios.
 func benchPayload(before, between, after string, records int) []byte {
 	var b bytes.Buffer
 	b.WriteString(before)

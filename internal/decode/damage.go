@@ -215,7 +215,9 @@ func firstName(piece []byte) []byte {
 // afterRecord says whether what stands before i can be the end of a record or
 // the comma after it: an object after a colon is a member's value.
 func afterRecord(text []byte, i int) bool {
-	for i--; i > 0 && isSpace(text[i]); i-- {
+	i--
+	for i > 0 && isSpace(text[i]) {
+		i--
 	}
 	return i >= 0 && (text[i] == ',' || text[i] == '}' || text[i] == ']')
 }

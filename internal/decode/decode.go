@@ -178,7 +178,7 @@ func (d *Decoder) object() {
 	}
 	n, err := d.index.Scan(d.window(d.pos))
 	if err != nil {
-		d.damaged(err.(*jsonscan.SyntaxError))
+		d.damaged(err.(*jsonscan.SyntaxError)) //nolint:errorlint // Scan returns nothing else, and this is the hot path
 		return
 	}
 	if d.atTop() {

@@ -352,8 +352,11 @@ func (t *treeRule) setSalt(salt uint32) {
 // at returns the member a path leads to, making what is missing on the way.
 func (t *treeRule) at(path string) (*treeMember, error) {
 	segments, err := parsePath(path)
-	if err != nil || len(segments) == 0 {
-		return nil, fmt.Errorf("path %q: a tree's paths name members below it (%v)", path, err)
+	if err != nil {
+		return nil, fmt.Errorf("path %q: a tree's paths name members below it: %w", path, err)
+	}
+	if len(segments) == 0 {
+		return nil, fmt.Errorf("path %q: a tree's paths name members below it", path)
 	}
 	for i, s := range segments {
 		if s.index != noIndex {

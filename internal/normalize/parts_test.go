@@ -91,18 +91,30 @@ func TestParseResourceID(t *testing.T) {
 	}{
 		{"tenant", "/tenants/T/providers/Microsoft.aadiam", resourceID{tenant: b("T"), provider: b("Microsoft.aadiam")}},
 		{"tenant in upper case", "/TENANTS/T/PROVIDERS/MICROSOFT.AADIAM", resourceID{tenant: b("T"), provider: b("MICROSOFT.AADIAM")}},
-		{"virtual machine", "/subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/virtualMachines/vm1",
-			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.Compute/virtualMachines"), name: b("vm1")}},
-		{"mixed case", "/SUBSCRIPTIONS/S/resourcegroups/G/PROVIDERS/Microsoft.Web/sites/x/slots/y",
-			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.Web/sites"), name: b("x/slots/y")}},
-		{"authorization rule", "/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.EVENTHUB/NAMESPACES/N/AUTHORIZATIONRULES/R",
-			resourceID{subscription: b("S"), group: b("G"), provider: b("MICROSOFT.EVENTHUB"), namespace: b("N"), authorization: b("R")}},
-		{"namespace", "/subscriptions/S/resourceGroups/G/providers/Microsoft.EventHub/namespaces/N",
-			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.EventHub/namespaces"), name: b("N")}},
-		{"extension", "/subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A/providers/Microsoft.Authorization/locks/L",
-			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.Authorization/locks"), name: b("L")}},
-		{"subscription and provider", "/subscriptions/S/providers/Microsoft.Security/locations/w",
-			resourceID{subscription: b("S"), provider: b("Microsoft.Security/locations"), name: b("w")}},
+		{
+			"virtual machine", "/subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/virtualMachines/vm1",
+			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.Compute/virtualMachines"), name: b("vm1")},
+		},
+		{
+			"mixed case", "/SUBSCRIPTIONS/S/resourcegroups/G/PROVIDERS/Microsoft.Web/sites/x/slots/y",
+			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.Web/sites"), name: b("x/slots/y")},
+		},
+		{
+			"authorization rule", "/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.EVENTHUB/NAMESPACES/N/AUTHORIZATIONRULES/R",
+			resourceID{subscription: b("S"), group: b("G"), provider: b("MICROSOFT.EVENTHUB"), namespace: b("N"), authorization: b("R")},
+		},
+		{
+			"namespace", "/subscriptions/S/resourceGroups/G/providers/Microsoft.EventHub/namespaces/N",
+			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.EventHub/namespaces"), name: b("N")},
+		},
+		{
+			"extension", "/subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/A/providers/Microsoft.Authorization/locks/L",
+			resourceID{subscription: b("S"), group: b("G"), provider: b("Microsoft.Authorization/locks"), name: b("L")},
+		},
+		{
+			"subscription and provider", "/subscriptions/S/providers/Microsoft.Security/locations/w",
+			resourceID{subscription: b("S"), provider: b("Microsoft.Security/locations"), name: b("w")},
+		},
 		{"group", "/subscriptions/S/resourceGroups/G", resourceID{subscription: b("S"), group: b("G")}},
 		{"subscription", "/subscriptions/S", resourceID{subscription: b("S")}},
 		{"nothing", "/", resourceID{}},

@@ -14,7 +14,7 @@ import (
 
 // Source reads one configured origin.
 type Source interface {
-	// Run reads until ctx is cancelled, or, if the source was told to read
+	// Run reads until ctx is canceled, or, if the source was told to read
 	// only what is there now, until that is read; then it closes its streams
 	// and returns nil. It retries whatever can pass by itself and returns an
 	// error only when a person has to act. It is called once.

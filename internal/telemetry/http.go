@@ -54,7 +54,7 @@ func Serve(ctx context.Context, addr string, h http.Handler, logger *slog.Logger
 	if addr == "" {
 		return "", nil
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return "", fmt.Errorf("listen for metrics and health on %q (telemetry.listen): %w", addr, err)
 	}

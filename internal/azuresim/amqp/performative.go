@@ -170,17 +170,22 @@ func (p *Open) list() List {
 	}
 	return List{p.ContainerID, optionalText(p.Hostname), p.MaxFrameSize, p.ChannelMax, idle, nil, nil, nil, nil, optionalMap(p.Properties)}
 }
+
 func (p *Begin) list() List {
 	return List{optional(p.RemoteChannel), p.NextOutgoingID, p.IncomingWindow, p.OutgoingWindow, p.HandleMax}
 }
+
 func (p *Attach) list() List {
 	var size any
 	if p.MaxMessageSize > 0 {
 		size = p.MaxMessageSize
 	}
-	return List{p.Name, p.Handle, p.Receiver, p.SenderSettleMode, p.ReceiverSettleMode, p.Source, p.Target,
-		nil, nil, optional(p.InitialDeliveryCount), size, nil, nil, optionalMap(p.Properties)}
+	return List{
+		p.Name, p.Handle, p.Receiver, p.SenderSettleMode, p.ReceiverSettleMode, p.Source, p.Target,
+		nil, nil, optional(p.InitialDeliveryCount), size, nil, nil, optionalMap(p.Properties),
+	}
 }
+
 func (p *Flow) list() List {
 	l := List{optional(p.NextIncomingID), p.IncomingWindow, p.NextOutgoingID, p.OutgoingWindow}
 	if p.Handle != nil {
@@ -190,6 +195,7 @@ func (p *Flow) list() List {
 	}
 	return l
 }
+
 func (p *Transfer) list() List {
 	var tag any
 	if p.DeliveryTag != nil {
@@ -201,6 +207,7 @@ func (p *Transfer) list() List {
 	}
 	return l
 }
+
 func (p *Disposition) list() List {
 	var state any
 	switch {
@@ -211,6 +218,7 @@ func (p *Disposition) list() List {
 	}
 	return List{p.Receiver, p.First, optional(p.Last), p.Settled, state}
 }
+
 func (p *Detach) list() List {
 	if p.Error == nil {
 		return List{p.Handle, p.Closed}
@@ -230,6 +238,7 @@ func (p *SASLMechanisms) set(f *fields) {
 		}
 	}
 }
+
 func (p *SASLInit) set(f *fields) {
 	p.Mechanism, p.InitialResponse, p.Hostname = Symbol(f.text(0)), f.binary(1), f.text(2)
 }
@@ -240,11 +249,13 @@ func (p *Open) set(f *fields) {
 	p.IdleTimeout = time.Duration(f.uint(4, 0)) * time.Millisecond
 	p.Properties = optionalField[Map](f, 9)
 }
+
 func (p *Begin) set(f *fields) {
 	p.RemoteChannel = pointerField[uint16](f, 0)
 	p.NextOutgoingID, p.IncomingWindow, p.OutgoingWindow = f.uint(1, 0), f.uint(2, 0), f.uint(3, 0)
 	p.HandleMax = f.uint(4, 1<<32-1)
 }
+
 func (p *Attach) set(f *fields) {
 	p.Name, p.Handle, p.Receiver = f.text(0), f.uint(1, 0), optionalField[bool](f, 2)
 	p.SenderSettleMode, p.ReceiverSettleMode = nullableField[uint8](f, 3), nullableField[uint8](f, 4)
@@ -253,17 +264,20 @@ func (p *Attach) set(f *fields) {
 	p.MaxMessageSize = optionalField[uint64](f, 10)
 	p.Properties = optionalField[Map](f, 13)
 }
+
 func (p *Flow) set(f *fields) {
 	p.NextIncomingID, p.IncomingWindow = pointerField[uint32](f, 0), f.uint(1, 0)
 	p.NextOutgoingID, p.OutgoingWindow = f.uint(2, 0), f.uint(3, 0)
 	p.Handle, p.DeliveryCount, p.LinkCredit = pointerField[uint32](f, 4), f.uint(5, 0), f.uint(6, 0)
 	p.Drain, p.Echo = optionalField[bool](f, 8), optionalField[bool](f, 9)
 }
+
 func (p *Transfer) set(f *fields) {
 	p.Handle, p.DeliveryID, p.DeliveryTag = f.uint(0, 0), pointerField[uint32](f, 1), f.binary(2)
 	p.MessageFormat, p.Settled, p.More = pointerField[uint32](f, 3), optionalField[bool](f, 4), optionalField[bool](f, 5)
 	p.Aborted = optionalField[bool](f, 9)
 }
+
 func (p *Disposition) set(f *fields) {
 	p.Receiver, p.First, p.Last = optionalField[bool](f, 0), f.uint(1, 0), pointerField[uint32](f, 2)
 	p.Settled = optionalField[bool](f, 3)
@@ -280,6 +294,7 @@ func (p *Disposition) set(f *fields) {
 		}
 	}
 }
+
 func (p *Detach) set(f *fields) {
 	p.Handle, p.Closed, p.Error = f.uint(0, 0), optionalField[bool](f, 1), decodeError(f.at(2))
 }

@@ -17,8 +17,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	goamqp "github.com/Azure/go-amqp"
 	"github.com/coder/websocket"
-
-	"github.com/lazuli-logs/lazuli/internal/azuresim/amqp"
 )
 
 // requireError checks for text in an error, and for the SDK's code "unauthorized" if asked.
@@ -289,7 +287,7 @@ func TestSASRefusals(t *testing.T) {
 		}
 	}
 	c := newConn(b, nil)
-	if a := c.putToken("other", "sb://host/logs", ""); a.status != 400 || a.condition != amqp.Symbol(condArgumentError) {
+	if a := c.putToken("other", "sb://host/logs", ""); a.status != 400 || a.condition != condArgumentError {
 		t.Errorf("an unknown kind of token: got %+v, want 400", a)
 	}
 }

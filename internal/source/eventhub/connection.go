@@ -44,17 +44,16 @@ func (c *connection) get() (*azeventhubs.ConsumerClient, int, error) {
 
 // replace drops the client of that generation, and with it every link on it;
 // the next get makes a new one. It does nothing if that was done already.
-func (c *connection) replace(ctx context.Context, generation int) bool {
+func (c *connection) replace(ctx context.Context, generation int) {
 	c.mu.Lock()
 	old := c.client
 	if old == nil || c.generation != generation {
 		c.mu.Unlock()
-		return false
+		return
 	}
 	c.client = nil
 	c.mu.Unlock()
 	closeWithin(ctx, closeTimeout, old.Close)
-	return true
 }
 
 func (c *connection) close(ctx context.Context) {

@@ -96,7 +96,7 @@ func (s *Source) look(ctx context.Context, r *reader, p azeventhubs.PartitionPro
 		what = "connection"
 	}
 	s.metrics.Rebuilt(r.id, what)
-	r.log.Warn("partition stands still although the hub has more: replacing its "+what,
+	r.log.Warn("partition stands still although the hub has more: it is connected anew", "replaced", what,
 		"position", sequence, "last", last, "for", watchdog)
 	if what == "connection" {
 		if _, generation, err := r.conn.get(); err == nil {
