@@ -82,6 +82,28 @@ type sourceFunc func(ctx context.Context, out Output) error
 
 func (f sourceFunc) Run(ctx context.Context, out Output) error { return f(ctx, out) }
 
+// emitting is a source that emits batches of that many bytes, one for each
+// cursor, and then waits for the end.
+func emitting(bytes int, cursors ...checkpoint.Cursor) Source {
+	return sourceFunc(func(ctx context.Context, out Output) error {
+		s, err := out.Open(ctx, event.Origin{Partition: "0"})
+		if err != nil {
+			return err
+		}
+		for _, c := range cursors {
+			batch := payload(bytes)
+			if bytes == 0 {
+				batch = nil
+			}
+			if err := s.Emit(ctx, batch, c); err != nil {
+				return err
+			}
+		}
+		<-ctx.Done()
+		return s.Close(context.WithoutCancel(ctx))
+	})
+}
+
 func newRunner(store checkpoint.Store, b *budget.Budget, p Process) *Runner {
 	zero := func() float64 { return 0 }
 	return NewRunner(RunnerConfig{
@@ -99,21 +121,7 @@ func TestRunnerSavesOnlyTheFinishedPrefix(t *testing.T) {
 		r := newRunner(store, budget.New(1<<20), h.process)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
-		go func() {
-			done <- r.Run(ctx, sourceFunc(func(ctx context.Context, out Output) error {
-				s, err := out.Open(ctx, event.Origin{Partition: "0"})
-				if err != nil {
-					return err
-				}
-				for _, c := range []checkpoint.Cursor{"1", "2", "3"} {
-					if err := s.Emit(ctx, payload(10), c); err != nil {
-						return err
-					}
-				}
-				<-ctx.Done()
-				return s.Close(context.WithoutCancel(ctx))
-			}))
-		}()
+		go func() { done <- r.Run(ctx, emitting(10, "1", "2", "3")) }()
 		synctest.Wait()
 		h.release(1)
 		h.release(2)
@@ -152,19 +160,7 @@ func TestCloseWaitsForWhatIsInFlight(t *testing.T) {
 				r := newRunner(store, budget.New(1<<20), h.process)
 				ctx, cancel := context.WithCancel(context.Background())
 				done := make(chan error, 1)
-				go func() {
-					done <- r.Run(ctx, sourceFunc(func(ctx context.Context, out Output) error {
-						s, err := out.Open(ctx, event.Origin{Partition: "0"})
-						if err != nil {
-							return err
-						}
-						if err := s.Emit(ctx, payload(10), "1"); err != nil {
-							return err
-						}
-						<-ctx.Done()
-						return s.Close(context.WithoutCancel(ctx))
-					}))
-				}()
+				go func() { done <- r.Run(ctx, emitting(10, "1")) }()
 				synctest.Wait()
 				cancel()
 				time.Sleep(tc.releaseAfter)
@@ -259,19 +255,7 @@ func TestAFailingStoreIsTriedAgain(t *testing.T) {
 		r := newRunner(store, budget.New(100), (&holder{}).process)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
-		go func() {
-			done <- r.Run(ctx, sourceFunc(func(ctx context.Context, out Output) error {
-				s, err := out.Open(ctx, event.Origin{Partition: "0"})
-				if err != nil {
-					return err
-				}
-				if err := s.Emit(ctx, nil, "1"); err != nil { // reading nothing moves the cursor too
-					return err
-				}
-				<-ctx.Done()
-				return s.Close(context.WithoutCancel(ctx))
-			}))
-		}()
+		go func() { done <- r.Run(ctx, emitting(0, "1")) }() // reading nothing moves the cursor too
 		time.Sleep(12 * time.Second)
 		if got := r.cfg.Status.Report().State; got != status.Retrying {
 			t.Errorf("state %q while the store fails, want %q", got, status.Retrying)
