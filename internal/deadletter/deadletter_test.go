@@ -131,6 +131,25 @@ func TestReplayRemovesOnlyWhatWasTakenCareOf(t *testing.T) {
 	}
 }
 
+func TestReplayBoundsWhatItHolds(t *testing.T) {
+	s := open(t)
+	large := bytes.Repeat([]byte("x"), 3<<20)
+	for range 10 {
+		if err := s.Put(t.Context(), Letter{Data: large}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent, err := s.Replay(t.Context(), 1000, func(_ context.Context, ls []Letter) error {
+		if len(ls) > 3 {
+			t.Errorf("a batch of %d letters of 3 MiB", len(ls))
+		}
+		return nil
+	})
+	if err != nil || sent != 10 {
+		t.Errorf("Replay() = %d, %v; want 10", sent, err)
+	}
+}
+
 func TestReplayKeepsALineThatIsNoLetter(t *testing.T) {
 	s := open(t)
 	if err := os.WriteFile(filepath.Join(s.Dir(), currentName), []byte("nonsense\n"), 0o600); err != nil {

@@ -101,7 +101,11 @@ func (s *Store) Put(ctx context.Context, letters ...Letter) error {
 // ErrReplaying is returned by Replay while another replay of the folder runs.
 var ErrReplaying = errors.New("another replay of these dead letters is running")
 
-// Replay hands every letter to send, in batches of up to size. When send
+// replayBytes bounds the data of a batch: a letter may hold megabytes.
+const replayBytes = 8 << 20
+
+// Replay hands every letter to send, in batches of up to size, fewer where they
+// are large. When send
 // returns nil for a batch, its letters count as taken care of: the caller has
 // delivered them, or has put them back with Put. A file is deleted once all its
 // letters are; on the first error Replay stops, and the rest stays for the next
@@ -167,6 +171,7 @@ func (s *Store) replayFile(ctx context.Context, path string, size int, send func
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 1<<20)
 	batch := make([]Letter, 0, size)
+	bytesHeld := 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -175,7 +180,8 @@ func (s *Store) replayFile(ctx context.Context, path string, size int, send func
 			return fmt.Errorf("replay %s: %w", filepath.Base(path), err)
 		}
 		sent += len(batch)
-		batch = batch[:0]
+		clear(batch)
+		batch, bytesHeld = batch[:0], 0
 		return nil
 	}
 	for line := 1; ; line++ {
@@ -190,7 +196,8 @@ func (s *Store) replayFile(ctx context.Context, path string, size int, send func
 			if err := json.Unmarshal(text, &l); err != nil {
 				return sent, fmt.Errorf("%s:%d is not a dead letter: %w; mend or remove the line and replay again", path, line, err)
 			}
-			if batch = append(batch, l); len(batch) == size {
+			bytesHeld += len(l.Data)
+			if batch = append(batch, l); len(batch) == size || bytesHeld >= replayBytes {
 				if err := flush(); err != nil {
 					return sent, err
 				}
