@@ -389,3 +389,17 @@ normalize: {mappings: ["`+mapping+`"]}
 		}
 	}
 }
+
+func TestOnceCutShortIsAFailure(t *testing.T) {
+	_, file := writeConfig(t, `
+sources: {hub: {type: event_hub, connection_string: "${env:HUB}", hub: h}}
+sinks: {out: {type: stdout}}
+telemetry: {listen: ""}
+`)
+	env := []string{fmt.Sprintf("HUB=Endpoint=sb://127.0.0.1:%d;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true", freePort(t))}
+	p := start(t, env, nil, "run", "--once", "-c", file)
+	eventually(t, 30*time.Second, "it has started", func() bool { return strings.Contains(p.stderr.String(), `"collecting"`) })
+	if status := p.stop(t); status != 1 || !strings.Contains(p.stderr.String(), "interrupted before everything was read") {
+		t.Errorf("status %d, want 1 and the reason:\n%s", status, p.stderr)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/lazuli-logs/lazuli/internal/component"
 )
@@ -13,7 +14,7 @@ type runCommand struct {
 
 // Help is shown by lazuli run --help.
 func (runCommand) Help() string {
-	return `SIGINT or SIGTERM stops reading, waits for confirmations (shutdown.grace), saves the positions and exits; a second one exits at once.
+	return `SIGINT or SIGTERM stops reading, waits for confirmations (shutdown.grace), saves the positions and exits; a second one exits at once. With --once, being stopped before the end is a failure.
 
 Example:
   lazuli config example > lazuli.yaml    # then edit it
@@ -35,5 +36,9 @@ func (r *runCommand) Run(ctx context.Context, t terminal) error {
 		stop := showProgress(t.err, c.metrics, "delivered", -1)
 		defer stop()
 	}
-	return c.run(ctx)
+	err = c.run(ctx)
+	if err == nil && r.Once && ctx.Err() != nil {
+		return errors.New("interrupted before everything was read; what was confirmed is saved")
+	}
+	return err
 }
