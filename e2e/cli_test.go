@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -401,5 +402,38 @@ telemetry: {listen: ""}
 	eventually(t, 30*time.Second, "it has started", func() bool { return strings.Contains(p.stderr.String(), `"collecting"`) })
 	if status := p.stop(t); status != 1 || !strings.Contains(p.stderr.String(), "interrupted before everything was read") {
 		t.Errorf("status %d, want 1 and the reason:\n%s", status, p.stderr)
+	}
+}
+
+func TestNormalizeReadsGzip(t *testing.T) {
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	for i := range 200_000 { // more than a payload may hold when decompressed
+		fmt.Fprintf(w, "{\"n\":%d,\"x\":\"%s\"}\n", i, strings.Repeat("x", 1500))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		input       string
+		least, dead int
+	}{
+		"a large file":    {zipped.String(), 200_000, 0},
+		"a damaged file":  {zipped.String()[:zipped.Len()/2], 50_000, 1},
+		"only its magic":  {"\x1f\x8b\x08broken", 0, 1},
+		"a text file":     {"{\"n\":1}", 1, 0},
+		"an empty file":   {"", 0, 0},
+		"a two-byte file": {"{}", 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := execute(t, tc.input, nil, "normalize", "--schema", "raw")
+			var events, dead int
+			if _, err := fmt.Sscanf(r.stderr[strings.LastIndex(r.stderr, "events "):], "events %d, dead letters %d", &events, &dead); err != nil || r.status != 0 {
+				t.Fatalf("status %d, %v: %s", r.status, err, r.stderr)
+			}
+			if events < tc.least || dead != tc.dead || strings.Count(r.stdout, "\n") != events {
+				t.Errorf("%d events and %d dead letters, want %d or more and %d\n%s", events, dead, tc.least, tc.dead, r.stderr)
+			}
+		})
 	}
 }

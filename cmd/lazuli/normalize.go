@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+
 	"github.com/lazuli-logs/lazuli/internal/deadletter"
 	"github.com/lazuli-logs/lazuli/internal/decode"
 	"github.com/lazuli-logs/lazuli/internal/event"
@@ -95,12 +97,55 @@ func (j *normalizeJob) file(stdin io.Reader, name string) error {
 		defer f.Close()
 		in = f
 	}
+	text, err := gunzip(in)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
 	var offset int64
-	return eachPayload(in, func(payload []byte) error {
+	err = eachPayload(text, func(payload []byte) error {
 		j.payload(name, payload, offset)
 		offset += int64(len(payload))
 		return j.failed
 	})
+	if text.damage != nil {
+		j.unreadable(name, offset, decode.Bad{Class: decode.ClassGzip, Reason: "the gzip data is damaged here: " + text.damage.Error()})
+	}
+	return err
+}
+
+// text is what a file holds, decompressed. Damaged gzip data ends it early.
+type text struct {
+	io.Reader
+	damage error
+}
+
+// gunzip returns the content of in, which may be gzipped. A payload of gzip is
+// the decoder's to read, but a file may be larger than a payload can be.
+func gunzip(in io.Reader) (*text, error) {
+	r := bufio.NewReaderSize(in, 64<<10)
+	head, err := r.Peek(4096)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if _, err := gzip.NewReader(bytes.NewReader(head)); err != nil {
+		return &text{Reader: r}, nil // not gzip, or not even its header is whole
+	}
+	unzip, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return &text{Reader: unzip}, nil
+}
+
+// Read implements io.Reader.
+func (t *text) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		if _, zipped := t.Reader.(*gzip.Reader); zipped {
+			t.damage, err = err, io.EOF
+		}
+	}
+	return n, err
 }
 
 // shownBad is how many unreadable pieces are reported one by one.
@@ -116,20 +161,22 @@ func (j *normalizeJob) payload(name string, payload []byte, offset int64) {
 		j.events++
 		j.keep(j.out.Write(append(j.line, '\n')))
 	}
-	bad := func(b decode.Bad) {
-		if j.bad++; j.bad <= shownBad {
-			fmt.Fprintf(j.err, "%s: byte %d: %s: %s (%d bytes)\n", name, offset+int64(b.Offset), b.Class, b.Reason, len(b.Raw))
-		} else if j.bad == shownBad+1 {
-			fmt.Fprintln(j.err, "more that could not be read is only counted")
-		}
-		if j.letters != nil {
-			origin := &event.Origin{Source: name}
-			l := deadletter.FromPayload(origin, offset, b.Offset, b.Raw, b.Class, b.Reason)
-			l.Time = time.Now().UTC()
-			j.keep(0, j.letters.Encode(l))
-		}
-	}
+	bad := func(b decode.Bad) { j.unreadable(name, offset, b) }
 	j.decoder.Decode(payload, record, bad)
+}
+
+// unreadable counts a piece of the payload at offset, and reports the first ones.
+func (j *normalizeJob) unreadable(name string, offset int64, b decode.Bad) {
+	if j.bad++; j.bad <= shownBad {
+		fmt.Fprintf(j.err, "%s: byte %d: %s: %s (%d bytes)\n", name, offset+int64(b.Offset), b.Class, b.Reason, len(b.Raw))
+	} else if j.bad == shownBad+1 {
+		fmt.Fprintln(j.err, "more that could not be read is only counted")
+	}
+	if j.letters != nil {
+		l := deadletter.FromPayload(&event.Origin{Source: name}, offset, b.Offset, b.Raw, b.Class, b.Reason)
+		l.Time = time.Now().UTC()
+		j.keep(0, j.letters.Encode(l))
+	}
 }
 
 func (j *normalizeJob) keep(_ int, err error) {
