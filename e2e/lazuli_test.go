@@ -20,13 +20,12 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim"
 )
 
-// binary is the program under test, built once.
+// folder holds the program under test.
+var folder = filepath.Join(os.TempDir(), fmt.Sprintf("lazuli-e2e-%d", os.Getpid()))
+
+// binary is the program under test, built when it is first needed.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lazuli-e2e-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "lazuli")
+	path := filepath.Join(folder, "lazuli")
 	out, err := exec.Command("go", "build", "-o", path, "../cmd/lazuli").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
@@ -45,9 +44,7 @@ func lazuli(t *testing.T) string {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
+	os.RemoveAll(folder)
 	os.Exit(code)
 }
 

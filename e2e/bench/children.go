@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"sync"
 	"time"
 
@@ -17,14 +18,15 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim"
 )
 
-// serve runs the simulator with a full hub until it is killed.
+// serve runs the simulator with a full hub until it is interrupted.
 func serve(setup string) error {
 	var records, partitions, megabytes int
 	if _, err := fmt.Sscan(setup, &records, &partitions, &megabytes); err != nil {
 		return err
 	}
-	ctx := context.Background()
-	sim, err := azuresim.Start(ctx, azuresim.Options{Seed: 1, Partitions: partitions, RecordsPerMessage: records, RetainBytes: -1})
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	sim, err := azuresim.Start(context.Background(), azuresim.Options{Seed: 1, Partitions: partitions, RecordsPerMessage: records, RetainBytes: -1})
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,8 @@ func serve(setup string) error {
 	if err := json.NewEncoder(os.Stdout).Encode(l); err != nil {
 		return err
 	}
-	select {}
+	<-ctx.Done()
+	return sim.Close()
 }
 
 // add counts what is new in the hub; read holds the next sequence number of

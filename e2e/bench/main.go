@@ -114,7 +114,7 @@ func hub(binary, dir string, records, partitions, megabytes, rounds int) (string
 	if err != nil {
 		return "", err
 	}
-	defer server.Process.Kill()
+	defer stop(server)
 	var bare, full []usage
 	for round := range rounds {
 		u, err := runBare(l)
@@ -169,6 +169,11 @@ func startServer(records, partitions, megabytes int) (*exec.Cmd, load, error) {
 		return nil, load{}, fmt.Errorf("start the server: %w", err)
 	}
 	return cmd, l, nil
+}
+
+func stop(server *exec.Cmd) {
+	_ = server.Process.Signal(os.Interrupt) // it may have ended
+	_ = server.Wait()
 }
 
 func runBare(l load) (usage, error) {
@@ -239,7 +244,7 @@ func idleMemory(binary, dir string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer server.Process.Kill()
+	defer stop(server)
 	config, err := writeConfig(filepath.Join(dir, "idle"), l)
 	if err != nil {
 		return 0, err
