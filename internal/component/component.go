@@ -211,9 +211,6 @@ type hubMetrics struct {
 	m      *telemetry.Metrics
 }
 
-// Received counts nothing: the source's runner counts what is emitted.
-func (h hubMetrics) Received(string, int, int) {}
-
 func (h hubMetrics) Lag(partition string, messages int64, behind time.Duration) {
 	h.m.SourceLagEvents.WithLabelValues(h.source, partition).Set(float64(messages))
 	h.m.SourceLagSeconds.WithLabelValues(h.source, partition).Set(behind.Seconds())

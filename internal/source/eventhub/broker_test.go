@@ -118,7 +118,6 @@ type probe struct {
 	rebuilt   []string
 	reconnect []string
 	owned     int
-	received  int
 }
 
 func newProbe() *probe {
@@ -126,12 +125,6 @@ func newProbe() *probe {
 		status: status.NewBoard(time.Now).Component("source", sourcetest.Name),
 		logs:   &logBuffer{}, lag: map[string]int64{},
 	}
-}
-
-func (p *probe) Received(_ string, messages, _ int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.received += messages
 }
 
 func (p *probe) Lag(partition string, n int64, _ time.Duration) {

@@ -5,8 +5,6 @@ import "time"
 // Metrics is where the source counts. Its methods are called concurrently and
 // must not block.
 type Metrics interface {
-	// Received counts messages and the bytes of their bodies, as they arrive.
-	Received(partition string, messages, bytes int)
 	// Lag reports how many messages of the hub are not emitted yet, and for
 	// how long at most the oldest of them has been in the hub.
 	Lag(partition string, messages int64, behind time.Duration)
@@ -24,7 +22,6 @@ type Metrics interface {
 
 type noMetrics struct{}
 
-func (noMetrics) Received(string, int, int)        {}
 func (noMetrics) Lag(string, int64, time.Duration) {}
 func (noMetrics) Reconnected(string, string)       {}
 func (noMetrics) Rebuilt(string, string)           {}

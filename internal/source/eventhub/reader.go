@@ -350,7 +350,6 @@ func (r *reader) take(ctx context.Context, stream source.Stream, messages []*aze
 		last, known = next, true
 	}
 	r.learnSize(total, len(messages))
-	r.src.metrics.Received(r.id, len(messages), total)
 	return flush()
 }
 
