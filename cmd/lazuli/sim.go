@@ -32,7 +32,7 @@ type simCommand struct {
 
 // Help is shown by lazuli sim --help.
 func (simCommand) Help() string {
-	return `Speaks Entra's token endpoint and Event Hubs' AMQP 1.0 (plain, TLS, WebSockets) to unmodified clients, and makes up the logs of a tenant. The first line on standard output is one JSON object with every endpoint, connection string and credential. Stops at SIGINT.
+	return `Speaks Entra's token endpoint and Event Hubs' AMQP 1.0 (plain, TLS, WebSockets) to unmodified clients, and makes up the logs of a tenant. The first line on standard output is one JSON object with every endpoint, connection string and credential. Stops at SIGINT. docs/sim.md describes them and the control surface, which causes faults.
 
 Example:
   lazuli sim --events 100000 > sim.json &
