@@ -8,10 +8,12 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/source"
 )
 
@@ -113,4 +115,37 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// TestABestEffortSinkReadsWhatItWasGiven lets a best-effort sink lag behind: the
+// memory of its events must not be used again, although nobody waits for it.
+func TestABestEffortSinkReadsWhatItWasGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "good", "slow")
+		first := true
+		w.sinks["slow"].fail = func([]event.Event) error {
+			if first {
+				first = false
+				return &sink.ThrottledError{After: time.Second}
+			}
+			return nil
+		}
+		var list []string
+		for i := range 300 {
+			list = append(list, fmt.Sprintf(`{"n":%d,"x":"%s"}`, i, strings.Repeat("x", 2000)))
+		}
+		p := w.pipeline(t, &hub{once: true, partitions: [][]string{list}}, &memory{}, []config.Route{route("raw", "good", "slow")},
+			func(name string, d *config.SinkDelivery) {
+				d.Concurrency = 1
+				if name == "slow" {
+					d.Delivery = "best_effort"
+				}
+			})
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.sinks["slow"].data(); strings.Join(got, "\n") != strings.Join(list, "\n") {
+			t.Errorf("the slow sink has %d events, not the %d that were sent", len(got), len(list))
+		}
+	})
 }

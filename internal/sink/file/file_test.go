@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/event"
@@ -317,5 +318,39 @@ func BenchmarkDeliver(b *testing.B) {
 		if err := s.Deliver(b.Context(), batch); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestAHalfWrittenBatchIsTakenBack fails a write in its middle, as a disk does
+// that fills up, and writes less after that: nothing of the batch may stay.
+func TestAHalfWrittenBatchIsTakenBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	s := newSink(t, path, nil, time.Now)
+	if err := s.Deliver(t.Context(), ev("before")); err != nil {
+		t.Fatal(err)
+	}
+	var room unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &room); err != nil {
+		t.Fatal(err)
+	}
+	full := unix.Rlimit{Cur: 100, Max: room.Max} // of this process; the write stops at byte 100
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &full); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Deliver(t.Context(), ev(strings.Repeat("x", 500)))
+	if back := unix.Setrlimit(unix.RLIMIT_FSIZE, &room); back != nil {
+		t.Fatal(back)
+	}
+	if err == nil {
+		t.Fatal("Deliver over the limit = nil")
+	}
+	if err := s.Deliver(t.Context(), ev("after")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "before\nafter\n" {
+		t.Errorf("file holds %q (%v), want before and after", got, err)
 	}
 }
