@@ -500,6 +500,27 @@ func TestReplay(t *testing.T) {
 	})
 }
 
+func TestABestEffortSinksLettersAreReplayedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "out")
+		bestEffort := func(_ string, d *config.SinkDelivery) { d.Delivery = "best_effort" }
+		w.sinks["out"].fail = func([]event.Event) error { return fmt.Errorf("%w: no", sink.ErrRejected) }
+		src := &hub{once: true, partitions: [][]string{{`{"n":1}`, `{"n":2}`}}}
+		routes := []config.Route{route("raw", "out")}
+		if err := w.pipeline(t, src, &memory{}, routes, bestEffort).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(w.lettersLeft(t)); n != 2 {
+			t.Fatalf("%d dead letters, want 2", n)
+		}
+		w.sinks["out"].fail = nil
+		done, err := w.pipeline(t, src, &memory{}, routes, bestEffort).Replay(t.Context(), "out")
+		if err != nil || done != (Replayed{Read: 2}) || len(w.sinks["out"].data()) != 2 {
+			t.Errorf("replay = %+v, %v with %q delivered; want both", done, err, w.sinks["out"].data())
+		}
+	})
+}
+
 func TestAReplayedPieceHasAnIdentityOfItsOwn(t *testing.T) {
 	w := newWorld(t, "out")
 	// What an older program could not read, this one can: the letter holds a record.

@@ -51,7 +51,7 @@ func (p *Pipeline) resend(ctx context.Context, letters []deadletter.Letter, only
 		switch {
 		case only != "" && l.Sink != only:
 			back = append(back, l)
-		case l.Sink != "" && runner != nil && runner.Required():
+		case l.Sink != "" && runner != nil:
 			token.Hold(1)
 			runner.Enqueue([]event.Event{l.Event()}, token)
 		case l.Sink == "" && proc != nil:
@@ -64,7 +64,7 @@ func (p *Pipeline) resend(ctx context.Context, letters []deadletter.Letter, only
 				return err
 			}
 		default:
-			p.cfg.Logger.Warn("dead letter kept: the configuration has no such source or required sink", "source", l.Source, "sink", l.Sink)
+			p.cfg.Logger.Warn("dead letter kept: the configuration has no such source or sink", "source", l.Source, "sink", l.Sink)
 			back = append(back, l)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/event"
 )
 
-// group is a run of events of one source batch. token is nil for a best-effort
-// sink, which nobody waits for.
+// group is a run of events of one source batch. token is nil where nobody waits
+// for it: at a best-effort sink, but for a replay.
 type group struct {
 	events []event.Event
 	token  *ack.Token
@@ -19,7 +19,7 @@ type group struct {
 
 // queue holds what waits for a sink. For a required sink it is bounded by the
 // budget of bytes in flight; a best-effort sink drops its oldest groups over
-// maxBytes. Its methods may be called concurrently.
+// maxBytes, unless somebody waits for them. Its methods may be called concurrently.
 type queue struct {
 	maxBytes int64 // 0: bounded elsewhere
 
@@ -44,7 +44,7 @@ func (q *queue) push(g group) (dropped int) {
 	for i := range g.events {
 		q.bytes += int64(len(g.events[i].Data))
 	}
-	for q.maxBytes > 0 && q.bytes > q.maxBytes && len(q.groups) > 1 {
+	for q.maxBytes > 0 && q.bytes > q.maxBytes && len(q.groups) > 1 && q.groups[0].token == nil {
 		for _, e := range q.groups[0].events {
 			q.bytes -= int64(len(e.Data))
 		}

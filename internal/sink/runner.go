@@ -58,7 +58,7 @@ func (r *Runner) Required() bool { return r.cfg.Delivery.Required() }
 
 // Enqueue takes events to deliver and never blocks. For a required sink, token
 // must hold len(events) times for this call; the runner releases them one by
-// one. For a best-effort sink token is nil.
+// one. For a best-effort sink token is nil, unless somebody does wait: a replay.
 func (r *Runner) Enqueue(events []event.Event, token *ack.Token) {
 	if len(events) == 0 {
 		return

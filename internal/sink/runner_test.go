@@ -296,3 +296,19 @@ func TestConcurrentWorkersReleaseEverything(t *testing.T) {
 		b.stop()
 	})
 }
+
+func TestWhatSomebodyWaitsForIsNotDropped(t *testing.T) {
+	q := newQueue(10)
+	tok := ack.NewToken(func() {})
+	large := []event.Event{{Data: make([]byte, 100)}}
+	for i := range 3 {
+		if n := q.push(group{events: large, token: tok}); n != 0 {
+			t.Errorf("push %d dropped %d events that a replay waits for", i, n)
+		}
+	}
+	q = newQueue(10)
+	q.push(group{events: large})
+	if n := q.push(group{events: large}); n != 1 {
+		t.Errorf("dropped %d events over the bound, want the oldest", n)
+	}
+}
