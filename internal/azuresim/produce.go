@@ -43,40 +43,57 @@ func (s *Sim) Produce(ctx context.Context, events uint64, rate int) (produced ui
 	return produced, nil
 }
 
-// produceMessage writes one message of at most limit records.
+// produceMessage produces at most limit records: what fits into one message.
 func (s *Sim) produceMessage(limit int) (count int, err error) {
 	s.producing.Lock()
 	defer s.producing.Unlock()
-	name := s.options.Hubs[s.turn%len(s.options.Hubs)]
-	hub, exists := s.Broker.Hub(name)
-	if !exists {
-		return 0, fmt.Errorf("produce into hub %q: there is no such hub any more", name)
-	}
-	partition := s.turn / len(s.options.Hubs) % hub.Partitions()
-
 	if cap(s.block)-len(s.block) < tenant.MaxMessage {
 		s.block = make([]byte, 0, blockSize)
 	}
-	from := len(s.block)
 	if s.journal != nil {
 		// How many records the message will hold is not yet known.
 		if err := s.journal.reserve(s.generator.Number() + uint64(limit)); err != nil {
 			return 0, err
 		}
 	}
+	if s.options.Doors != nil {
+		count, err = s.produceByDoors(limit)
+	} else {
+		count, err = s.produceForHubs(limit)
+	}
+	if err == nil && s.journal != nil {
+		err = s.journal.produced(s.generator.Number())
+	}
+	return count, err
+}
+
+// produceForHubs is produceByDoors for the only door EventHubs, without its
+// overhead.
+func (s *Sim) produceForHubs(limit int) (count int, err error) {
+	from := len(s.block)
 	block, first, count := s.generator.Message(s.block, limit)
 	s.block = block
 	// The ledger first: a record that is in a hub and not in the ledger would
 	// count as unknown when it arrives.
 	s.Ledger.Produced(first, uint64(count))
-	if _, err := hub.Append(partition, block[from:len(block):len(block)]); err != nil {
+	if err := s.append(block[from:len(block):len(block)]); err != nil {
 		return 0, fmt.Errorf("produce records %d to %d: %w", first, first+uint64(count)-1, err)
 	}
-	s.turn++
-	if s.journal != nil {
-		return count, s.journal.produced(first + uint64(count))
-	}
 	return count, nil
+}
+
+// append adds a message to the next hub and partition in turn.
+func (s *Sim) append(message []byte) error {
+	name := s.options.Hubs[s.turn%len(s.options.Hubs)]
+	hub, exists := s.Broker.Hub(name)
+	if !exists {
+		return fmt.Errorf("append to hub %q: there is no such hub any more", name)
+	}
+	if _, err := hub.Append(s.turn/len(s.options.Hubs)%hub.Partitions(), message); err != nil {
+		return err
+	}
+	s.turn++
+	return nil
 }
 
 // pace spreads production over time.

@@ -75,6 +75,10 @@ type Options struct {
 	// Zero: 4096. Negative: none, every scene is made anew.
 	Prepared int
 
+	// Doors says by which doors the records of a category leave; a record may
+	// leave by several. Nil: all by EventHubs.
+	Doors func(category string) []Door
+
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: none
 }
@@ -158,6 +162,7 @@ type Sim struct {
 	journal   *journal // nil without a DataDir
 	block     []byte   // the messages produced last stand in it, one after the other
 	turn      int      // counts messages
+	doors     map[Door]receiver
 
 	stop       context.CancelFunc
 	background sync.WaitGroup // production by itself
@@ -171,6 +176,7 @@ type Sim struct {
 // error nothing is left running.
 func Start(ctx context.Context, options Options) (*Sim, error) {
 	s := &Sim{options: options.withDefaults(), Ledger: ledger.New(options.Seed)}
+	s.doors = map[Door]receiver{EventHubs: hubDoor{s}}
 	s.log = s.options.Logger
 	lifetime, stop := context.WithCancel(ctx)
 	s.stop = stop

@@ -40,7 +40,8 @@ func Catalog() config.Catalog {
 
 // Deps is what components need beside their settings.
 type Deps struct {
-	Once    bool // sources read what is there now and return
+	Once    bool           // sources read what is there now and return
+	Window  *source.Window // a backfill: sources read this and return; nil: live
 	Stdout  io.Writer
 	Logger  *slog.Logger
 	Board   *status.Board

@@ -16,6 +16,9 @@ type Origin struct {
 	// "ns.servicebus.windows.net/insights/3": with a position it makes an ID
 	// that does not depend on the configuration.
 	Namespace string
+	// Feed says what the partition holds, where its records do not: e.g.
+	// "graph:signIns" or "log_analytics:SigninLogs"; "" where they do.
+	Feed string
 }
 
 // Payload is a run of bytes as received: the body of one hub message, the new

@@ -7,6 +7,7 @@ package source
 
 import (
 	"context"
+	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/event"
@@ -46,3 +47,9 @@ type Stream interface {
 	// still be delivered, but will be read again.
 	Close(ctx context.Context) error
 }
+
+// Window bounds a backfill: what Azure took in at From or later, and before To.
+type Window struct{ From, To time.Time }
+
+// Contains tells whether Azure took something in within the window.
+func (w Window) Contains(t time.Time) bool { return !t.Before(w.From) && t.Before(w.To) }
