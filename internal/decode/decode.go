@@ -11,7 +11,8 @@ import (
 type Record struct {
 	// Raw is the record's bytes as received: a part of the payload, or, if that
 	// was compressed or a JSON string, of memory that is not used again. It stays
-	// valid, and must not be changed.
+	// valid, and must not be changed. Where Tuples is not 0 it was put together,
+	// and is valid until the next record.
 	Raw []byte
 	// Index holds the record's values until the next record. Its Src is Raw or,
 	// where Repairs says so, the repaired bytes: read it by Index.Value and the
@@ -27,6 +28,9 @@ type Record struct {
 	Number int
 	// Repairs says what had to be mended before the record could be read.
 	Repairs Repair
+	// Tuples is how many records were made of the record at Offset, one for each
+	// tuple of a flow log, or 0 if the record is as received.
+	Tuples int
 }
 
 // Bad is a part of a payload that is not a record.
@@ -68,13 +72,14 @@ const (
 // Decoder cuts payloads into records. It is reused for its memory, and not safe
 // for concurrent use. The zero value is ready and has the default limits.
 type Decoder struct {
-	options Options
-	index   jsonscan.Index
-	mend    mender
-	unzip   unzipper
-	inner   *Decoder // reads what a JSON string holds; made when first needed
-	isInner bool
-	current Record
+	options  Options
+	index    jsonscan.Index
+	mend     mender
+	unzip    unzipper
+	inner    *Decoder // reads what a JSON string holds; made when first needed
+	isInner  bool
+	current  Record
+	narrowed narrower
 
 	// What follows is about the payload at hand.
 	record   func(*Record)
@@ -117,6 +122,9 @@ func (d *Decoder) Decode(payload []byte, record func(*Record), bad func(Bad)) {
 	}
 	if cap(d.mend.out) > keepNodes {
 		d.mend.out = nil
+	}
+	if n := &d.narrowed; max(cap(n.out), cap(n.tail), cap(n.index.Nodes)) > keepNodes {
+		*n = narrower{}
 	}
 }
 
@@ -195,20 +203,28 @@ func (d *Decoder) atTop() bool { return len(d.arrays) == 1 && d.arrays[0] == 0 }
 
 // emit hands on the record that starts at d.pos and is in d.index.
 func (d *Decoder) emit(end int, repairs Repair) {
-	if d.index.Flags&(jsonscan.NotUTF8|jsonscan.KeyNotUTF8) != 0 {
-		repairs |= InvalidUTF8
-	}
 	d.current = Record{
 		Raw:     d.text[d.pos:end:end],
 		Index:   &d.index,
 		Offset:  d.pos,
 		Number:  d.number,
-		Repairs: repairs,
+		Repairs: repairs | invalidUTF8(&d.index),
 	}
-	d.number++
 	d.reported++
 	d.pos = end
+	if s := d.flowShapeOf(); s != nil && d.narrow(s, d.current) {
+		return
+	}
+	d.number++
 	d.record(&d.current)
+}
+
+// invalidUTF8 returns the repair of that name if there is something to repair.
+func invalidUTF8(x *jsonscan.Index) Repair {
+	if x.Flags&(jsonscan.NotUTF8|jsonscan.KeyNotUTF8) != 0 {
+		return InvalidUTF8
+	}
+	return 0
 }
 
 // reject hands on the bytes from d.pos to end as bad.

@@ -2,8 +2,9 @@
 // indexes each one once.
 //
 // Invariant: every byte of a payload that is not white space or framing is in
-// exactly one Record or one Bad. A bad record never costs its neighbor, damage
-// never panics, and the work is linear in the payload's length, whatever is in it.
+// exactly one Record or one Bad, but for flow logs (below). A bad record never
+// costs its neighbor, damage never panics, and the work is linear in the length of
+// the payload and of what comes out of it, whatever is in it.
 //
 // Framing is what stands between records. It needs no declaration: a payload may
 // be {"records":[...]}, an array, one object, many objects in a row with or
@@ -21,6 +22,13 @@
 //   - Answers of APIs ({"value":[...]}) are records: a Graph alert may have a
 //     member of that name, and who asked the API knows better.
 //
-// The package must not know what a record means, where it came from or where it
-// goes: no log types, no fields but those that tell a wrapper, no sources.
+// A record of a flow log is many records in one: the package hands on one per
+// tuple, each as Azure would have written it were that tuple its only one, with
+// every other byte as it is. A record with a single tuple, and one that differs
+// from the known shape anywhere, is handed on as received. Flows and groups
+// without a tuple say nothing and are left out beside others.
+//
+// Beyond that the package must not know what a record means, where it came from
+// or where it goes: no log types, no fields but those that tell a wrapper or lead
+// to flow tuples, no sources.
 package decode

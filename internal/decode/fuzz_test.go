@@ -35,6 +35,11 @@ func seeds() []string {
 		gzipped("{\"a\":1}\n", "{\"b\":2}\n")[:40],
 		`{"records":[],"a":{"records":[1]}}`,
 		`{"records":[{"records":[{"x":1}],"z":[}],"y":2}`,
+		`{"records":[` + nsgTwo + `,` + vnetTwo + `,{"a":1}]}`,
+		nsgTwo[:180] + "\n" + vnetTwo + "\n" + strings.ReplaceAll(vnetTwo, `"`, `'`),
+		`[` + strings.Replace(nsgTwo, `"c"`, "3", 1) + `,` + strings.Replace(vnetTwo, `"a"`, "\"\xff\"", 1) + `]`,
+		gzipped(nsgTwo),
+		`"` + strings.ReplaceAll(vnetTwo, `"`, `\"`) + `"`,
 	}
 }
 
@@ -51,14 +56,19 @@ func FuzzDecode(f *testing.F) {
 		var d Decoder
 		run := func() (trace string) {
 			var kept [][]byte
+			var narrowed narrowCheck
 			d.Decode(payload, func(r *Record) {
 				checkIndex(t, r)
-				kept = append(kept, r.Raw)
+				narrowed.record(t, payload, r)
+				if r.Tuples == 0 {
+					kept = append(kept, r.Raw)
+				}
 				trace += fmt.Sprintf("record %d at %d, %s: %s\n", r.Number, r.Offset, r.Repairs, r.Raw)
 			}, func(b Bad) {
 				kept = append(kept, b.Raw)
 				trace += fmt.Sprintf("bad at %d, %s, %s: %s\n", b.Offset, b.Class, b.Reason, b.Raw)
 			})
+			narrowed.end(t, payload)
 			for _, raw := range kept {
 				if !strings.Contains(trace, string(raw)) {
 					t.Fatalf("Decode(%q): Raw %q is not what it was when handed on", payload, raw)
