@@ -114,9 +114,9 @@ func (s *Sim) faults() map[string]fault {
 		return p.text("condition", busy), p.text("description", "The service was unable to process the request; please retry the operation.")
 	}
 	times := func(p *parameters) int { return p.number("times", 1) }
-	return map[string]fault{
+	faults := map[string]fault{
 		"clear": func(*parameters) func() (int, error) {
-			return set(func() { broker.Clear(); s.Entra.Faults.Clear() })
+			return set(func() { broker.Clear(); s.Entra.Faults.Clear(); s.Graph.Faults.Clear() })
 		},
 		"cut": func(p *parameters) func() (int, error) {
 			count := p.number("count", -1)
@@ -170,6 +170,8 @@ func (s *Sim) faults() map[string]fault {
 			return set(func() { s.Entra.Faults.SetTokenLifetime(d) })
 		},
 	}
+	maps.Copy(faults, s.graphFaults())
+	return faults
 }
 
 // onlyLocal refuses what a web page in a browser of this machine could send.

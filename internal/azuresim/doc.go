@@ -5,6 +5,7 @@
 //	tenant     what happens, as log records
 //	eventhubs  the Event Hubs namespace that the records go to (AMQP)
 //	entra      the token endpoint
+//	graph      Microsoft Graph's logs, risks, alerts and incidents
 //	ledger     what was produced against what arrived
 //	ca         the certificate authority of its TLS endpoints
 //

@@ -20,6 +20,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ca"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/entra"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/eventhubs"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/graph"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ledger"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/tenant"
@@ -79,6 +80,9 @@ type Options struct {
 	// leave by several. Nil: all by EventHubs.
 	Doors func(category string) []Door
 
+	// Graph is what the tenant lets the application ask Microsoft Graph.
+	Graph GraphOptions
+
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: none
 }
@@ -134,6 +138,7 @@ type Endpoints struct {
 
 	CAFile         string   `json:"ca_file"` // PEM
 	AuthorityHost  string   `json:"authority_host"`
+	Graph          string   `json:"graph"` // URL of Microsoft Graph, without a version
 	TenantID       string   `json:"tenant_id"`
 	ClientID       string   `json:"client_id"`
 	ClientSecret   string   `json:"client_secret"`
@@ -152,6 +157,7 @@ type Sim struct {
 	// Broker and Entra are for faults and for looking inside.
 	Broker *eventhubs.Broker
 	Entra  *entra.Server
+	Graph  *graph.Server
 	CA     *ca.Authority
 
 	options Options
@@ -207,6 +213,7 @@ func (s *Sim) start(ctx context.Context) error {
 	if err := s.makeEntra(); err != nil {
 		return err
 	}
+	s.makeGraph()
 	if err := s.makeHubs(); err != nil {
 		return err
 	}
@@ -293,7 +300,7 @@ func (s *Sim) makeEntra() (err error) {
 	s.Endpoints.ClientID = string(ids.AppendOther(nil, recordid.Mix(^s.options.Seed)))
 	s.Endpoints.ClientSecret = secret
 	s.Entra, err = entra.New(entra.Options{Now: s.options.Now, Apps: []entra.App{{
-		TenantID: s.Endpoints.TenantID, ClientID: s.Endpoints.ClientID, Secrets: []entra.Secret{{Value: secret}},
+		TenantID: s.Endpoints.TenantID, ClientID: s.Endpoints.ClientID, Secrets: []entra.Secret{{Value: secret}}, Roles: s.options.Graph.roles(),
 	}}})
 	return err
 }
@@ -380,7 +387,7 @@ func (s *Sim) serve(ctx context.Context) error {
 	e := &s.Endpoints
 	e.AMQP, e.AMQPS = amqp.Addr().String(), amqps.Addr().String()
 	e.HTTPS, e.Control = "https://"+https.Addr().String(), "http://"+control.Addr().String()
-	e.AuthorityHost = e.HTTPS + "/"
+	e.AuthorityHost, e.Graph = e.HTTPS+"/", e.HTTPS
 	e.ConnectionString = s.Broker.EmulatorConnectionString(e.AMQP, Policy, "")
 	const form = "Endpoint=sb://%s/;SharedAccessKeyName=%s;SharedAccessKey=%s"
 	e.TLSConnectionString = fmt.Sprintf(form, e.AMQPS, Policy, s.key("shared access key"))
@@ -391,6 +398,8 @@ func (s *Sim) serve(ctx context.Context) error {
 	azure := http.NewServeMux()
 	azure.Handle("/", s.Entra)
 	azure.Handle(eventhubs.WebSocketPath, s.Broker)
+	azure.Handle("/v1.0/", s.Graph)
+	azure.Handle("/beta/", s.Graph)
 	s.serveHTTP("HTTPS", tls.NewListener(https, config), azure)
 	s.serveHTTP("control", control, s.control())
 	return nil

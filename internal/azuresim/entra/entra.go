@@ -108,17 +108,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.Se
 // Verify checks a token that this server issued: signature, validity, and that
 // it is meant for audience, where a trailing slash makes no difference.
 func (s *Server) Verify(token, audience string) error {
+	_, err := s.Claims(token, audience)
+	return err
+}
+
+// Claims does what Verify does, and returns what the token says. An error for a
+// token that has expired is jwt.ErrTokenExpired.
+func (s *Server) Claims(token, audience string) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
 	_, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return s.key.Public(), nil },
 		jwt.WithValidMethods([]string{"RS256"}), jwt.WithTimeFunc(s.now), jwt.WithExpirationRequired())
 	if err != nil {
-		return fmt.Errorf("verify token: %w", err)
+		return nil, fmt.Errorf("verify token: %w", err)
 	}
 	issuedFor, _ := claims["aud"].(string)
 	if strings.TrimRight(issuedFor, "/") != strings.TrimRight(audience, "/") {
-		return fmt.Errorf("verify token: it is for audience %q, not %q", issuedFor, audience)
+		return nil, fmt.Errorf("verify token: it is for audience %q, not %q", issuedFor, audience)
 	}
-	return nil
+	return claims, nil
 }
 
 // Token issues a token without a request, for tests of what consumes tokens.
