@@ -172,6 +172,9 @@ func (c *compiler) rule(spec *rowSpec) (*rule, error) {
 func (c *compiler) transforms(r *rule, spec *rowSpec) error {
 	for _, as := range spec.as {
 		name, argument, _ := strings.Cut(as, " ")
+		if n := len(argument); n > 2 && argument[0] == '"' && argument[n-1] == '"' {
+			argument = argument[1 : n-1]
+		}
 		if r.finish != nil || r.tree != nil {
 			return fmt.Errorf("as: %q must stand last, %q follows it", spec.as[len(r.steps)], as)
 		}
@@ -202,7 +205,7 @@ func (c *compiler) transforms(r *rule, spec *rowSpec) error {
 		if !ok {
 			return fmt.Errorf("as: unknown transform %q; the known ones are tree, %s, %s", name, known(steps), known(finishers))
 		}
-		if s.argument != (argument != "") || s.arguments != nil && !slices.Contains(s.arguments, argument) {
+		if s.argument != (argument != "") || s.arguments != nil && !slices.Contains(s.arguments, argument) || s.valid != nil && !s.valid(argument) {
 			return fmt.Errorf("as: %q is written %q", as, s.usage)
 		}
 		r.steps = append(r.steps, step{run: s.run, argument: argument})

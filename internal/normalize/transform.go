@@ -22,22 +22,29 @@ type stepInfo struct {
 	run       func(w *Worker, text []byte, argument string) ([]byte, bool)
 	argument  bool     // one is needed
 	arguments []string // the ones there are, if not any
+	valid     func(argument string) bool
 	usage     string
 }
 
 // steps and finishers are the transforms of the table language, described in
 // README.md.
 var steps = map[string]stepInfo{
-	"lower":      {run: stepLower, usage: "lower"},
-	"upper":      {run: stepUpper, usage: "upper"},
-	"trim":       {run: stepTrim, usage: "trim"},
-	"text":       {run: stepText, usage: "text"},
-	"before":     {run: stepBefore, argument: true, usage: "before @"},
-	"after":      {run: stepAfter, argument: true, usage: "after @"},
-	"ip":         {run: stepIP, usage: "ip"},
-	"port":       {run: stepPort, usage: "port"},
-	"resource":   {run: stepResource, argument: true, arguments: resourceParts, usage: "resource tenant|subscription|group|provider|provider_namespace|name|namespace|authorization_rule"},
-	"user_agent": {run: stepUserAgent, argument: true, arguments: userAgentParts, usage: "user_agent name|version|os_name|os_version|os_full|device"},
+	"lower":        {run: stepLower, usage: "lower"},
+	"upper":        {run: stepUpper, usage: "upper"},
+	"trim":         {run: stepTrim, usage: "trim"},
+	"text":         {run: stepText, usage: "text"},
+	"before":       {run: stepBefore, argument: true, usage: "before @"},
+	"after":        {run: stepAfter, argument: true, usage: "after @"},
+	"until":        {run: stepUntil, argument: true, usage: `until ". "`},
+	"past":         {run: stepPast, argument: true, usage: `past "Action: "`},
+	"part":         {run: stepPart, argument: true, valid: validParts, usage: "part 3, part 2-6 or part 11,13, each with ; or another separator after it if that is no comma"},
+	"ip":           {run: stepIP, usage: "ip"},
+	"port":         {run: stepPort, usage: "port"},
+	"mac":          {run: stepMAC, usage: "mac"},
+	"url":          {run: stepURL, argument: true, arguments: urlParts, usage: "url scheme|domain|port|path|extension|query|fragment"},
+	"community_id": {run: stepCommunityID, usage: "community_id"},
+	"resource":     {run: stepResource, argument: true, arguments: resourceParts, usage: "resource tenant|subscription|group|provider|provider_namespace|name|namespace|authorization_rule"},
+	"user_agent":   {run: stepUserAgent, argument: true, arguments: userAgentParts, usage: "user_agent name|version|os_name|os_version|os_full|device"},
 }
 
 type finisherInfo struct {
@@ -51,6 +58,8 @@ var finishers = map[string]finisherInfo{
 	"bool":        {run: finishBool, usage: "bool"},
 	"timestamp":   {run: finishTimestamp, usage: "timestamp"},
 	"duration_ms": {run: finishDuration, usage: "duration_ms"},
+	"duration_s":  {run: finishSeconds, usage: "duration_s"},
+	"sum":         {run: finishSum, usage: "sum"},
 	"split":       {run: finishSplit, argument: true, usage: "split ;"},
 	"json":        {run: finishJSON, usage: "json"},
 }
@@ -208,17 +217,26 @@ func finishTimestamp(_ *Worker, dst, text []byte, _ string) ([]byte, bool) {
 // event.duration. What does not fit 64 bits, which is Elasticsearch's limit for
 // it, is no duration.
 func finishDuration(_ *Worker, dst, text []byte, _ string) ([]byte, bool) {
-	if ms, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		if ms < 0 || ms > math.MaxInt64/1_000_000 {
+	return appendNanoseconds(dst, text, 1_000_000)
+}
+
+// finishSeconds does the same with seconds.
+func finishSeconds(_ *Worker, dst, text []byte, _ string) ([]byte, bool) {
+	return appendNanoseconds(dst, text, 1_000_000_000)
+}
+
+func appendNanoseconds(dst, text []byte, unit int64) ([]byte, bool) {
+	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		if n < 0 || n > math.MaxInt64/unit {
 			return dst, false
 		}
-		return strconv.AppendInt(dst, ms*1e6, 10), true
+		return strconv.AppendInt(dst, n*unit, 10), true
 	}
-	ms, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || !(ms >= 0 && ms < math.MaxInt64/1e6) {
+	n, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || !(n >= 0 && n < float64(math.MaxInt64/unit)) {
 		return dst, false
 	}
-	return strconv.AppendInt(dst, int64(ms*1e6), 10), true
+	return strconv.AppendInt(dst, int64(math.Round(n*float64(unit))), 10), true
 }
 
 func finishSplit(_ *Worker, dst, text []byte, separator string) ([]byte, bool) {

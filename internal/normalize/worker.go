@@ -59,6 +59,8 @@ type Worker struct {
 	expanded jsonscan.Index // the record with the JSON in its strings put in their place
 	inner    jsonscan.Index // JSON in a string
 	resource resourceID
+	parts    partList
+	url      urlText
 	agent    userAgent
 	agents   map[string]userAgent // by their text; see parseUserAgent
 }
@@ -75,7 +77,7 @@ func (m *Mapper) Worker() *Worker { return &Worker{m: m} }
 func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
 	w.in, w.x, w.node = in, in.Index, in.Node
 	w.text = w.text[:0]
-	w.resource.source, w.agent.source = nil, nil
+	w.resource.source, w.agent.source, w.parts.source, w.url.source = nil, nil, nil, nil
 	if w.raw = in.Raw; w.raw == nil {
 		w.raw = in.Index.Value(in.Node)
 	}

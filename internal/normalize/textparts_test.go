@@ -1,0 +1,118 @@
+package normalize
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// mapOne maps the member x of a record by one row of a table, and returns what
+// the document has for it, as JSON, or "".
+func mapOne(t *testing.T, row, x string) string {
+	t.Helper()
+	table := "define: [{name: probe, has: x}]\nlog_types: [probe]\nfields: [{to: y, from: x, " + row + "}]\n"
+	m, err := Compile(ECS, Options{Files: []File{{Name: "probe.yaml", Data: []byte(table)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := append1(t, m.Worker(), Input{}, fmt.Sprintf(`{"x":%q}`, x))
+	if out == "{}" {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(out, `{"y":`), "}")
+}
+
+func TestTextTransforms(t *testing.T) {
+	const (
+		tuple = "1542110379,10.0.0.4,203.0.113.9,59932,443,T,O,A,E,1,66,2,77"
+		begin = "1542110379,10.0.0.4,203.0.113.9,59932,443,T,O,A,B,,,,"
+		msg   = "TCP request from 10.0.0.4:5 to shop.example:443. Action: Deny. Rule Collection: web. Rule: no. 1"
+		page  = "https://user@shop.example:8443/a/b.tar.gz?q=1&r=/2#top"
+	)
+	for _, c := range []struct{ as, text, want string }{
+		{"part 2", tuple, `"10.0.0.4"`},
+		{"part 13", tuple, `"77"`},
+		{"part 14", tuple, ""},
+		{"part 10", begin, ""},
+		{"part 13", begin, ""},
+		{`"part 2-4"`, tuple, `"10.0.0.4,203.0.113.9,59932"`},
+		{`"part 11,13"`, tuple, `"66,77"`},
+		{`"part 1,12-13,20"`, tuple, `"1542110379,2,77,"`},
+		{"part 3 blank", "a b c", `"c"`},
+		{"part 2 ;", "a,b;c,d", `"c,d"`},
+		{"part 99", strings.Repeat("x,", 98) + "y,z", `"y"`},
+		{`["part 11,13", sum]`, tuple, `143`},
+		{`["part 11,13", sum]`, begin, ""},
+		{"sum", "1+2,,3", "6"},
+		{"sum", "9223372036854775807", ""},
+		{"sum", "1.5,2", ""},
+		{"sum", "-1", ""},
+		{"[part 1, timestamp]", tuple, `"2018-11-13T11:59:39.000Z"`},
+		{`['past "Action: "', 'until ". "']`, msg, `"Deny"`},
+		{`['past "Rule: "', 'until ". "']`, msg, `"no"`},
+		{`'past "Rule: "'`, msg, `"no. 1"`},
+		{`'past "Policy: "'`, msg, ""},
+		{`'until " from"'`, msg, `"TCP request"`},
+		{`'until "nothing"'`, "aab", `"aab"`},
+		{"past aab", "aaabc", `"c"`},
+		{"mac", "000D3AF8785f", `"00-0D-3A-F8-78-5F"`},
+		{"mac", "00:0d:3a:f8:78:56", `"00-0D-3A-F8-78-56"`},
+		{"mac", "000D3AF878", ""},
+		{"mac", "not a mac", ""},
+		{"url scheme", page, `"https"`},
+		{"url domain", page, `"shop.example"`},
+		{"[url port, number]", page, `8443`},
+		{"url path", page, `"/a/b.tar.gz"`},
+		{"url extension", page, `"gz"`},
+		{"url query", page, `"q=1&r=/2"`},
+		{"url fragment", page, `"top"`},
+		{"url domain", "shop.example/a?u=http://x", `"shop.example"`},
+		{"url scheme", "shop.example/a?u=http://x", ""},
+		{"url path", "/a.d/b?c", `"/a.d/b"`},
+		{"url domain", "/a.d/b?c", ""},
+		{"url extension", "/a.d/b?c", ""},
+		{"url domain", "http://[2001:db8::1]:80/", `"2001:db8::1"`},
+		{"duration_s", "0.013", "13000000"},
+		{"duration_s", "12", "12000000000"},
+		{"duration_s", "-1", ""},
+		{"duration_ms", "462680", "462680000000"},
+		{"duration_ms", "0.1", "100000"},
+	} {
+		if got := mapOne(t, "as: "+c.as, c.text); got != c.want {
+			t.Errorf("%s of %q = %s, want %s", c.as, c.text, got, c.want)
+		}
+	}
+}
+
+// The ids are those of the specification's own examples.
+func TestCommunityID(t *testing.T) {
+	for _, c := range []struct{ flow, want string }{
+		{"128.232.110.120,66.35.250.204,34855,80,6", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="},
+		{"66.35.250.204,128.232.110.120,80,34855,T", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="},
+		{"192.168.1.52,8.8.8.8,54585,53,UDP", "1:d/FP5EW3wiY1vCndhwleRRKHowQ="},
+		{"8.8.8.8,192.168.1.52,53,54585,17", "1:d/FP5EW3wiY1vCndhwleRRKHowQ="},
+		{"192.168.170.8,192.168.170.56,7,80,132", "1:jQgCxbku+pNGw8WPbEc/TS/uTpQ="},
+		{"2001:470:e5bf:dead:4957:2174:e82c:4887,2607:f8b0:400c:c03::1a,63943,25,6", "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4="},
+		{"192.168.0.89,192.168.0.1,8,0,1", ""},
+		{"192.168.0.89,192.168.0.1,,,6", ""},
+		{"192.168.0.89,2001:db8::1,1,2,6", ""},
+		{"shop.example,192.168.0.1,1,2,6", ""},
+		{"192.168.0.89,192.168.0.1,1,70000,6", ""},
+		{"192.168.0.89,192.168.0.1,1,2", ""},
+		{"192.168.0.89,192.168.0.1,1,2,6,7", ""},
+		{"192.168.0.89,192.168.0.1,1,2,256", ""},
+	} {
+		want := c.want
+		if want != "" {
+			want = `"` + want + `"`
+		}
+		if got := mapOne(t, "as: community_id", c.flow); got != want {
+			t.Errorf("community id of %q = %s, want %s", c.flow, got, want)
+		}
+	}
+	// Protocols without ports have one all the same, in both directions.
+	there, back := mapOne(t, "as: community_id", "192.0.2.1,192.0.2.2,,,47"), mapOne(t, "as: community_id", "192.0.2.2,192.0.2.1,0,0,GRE")
+	if there == "" || there != back {
+		t.Errorf("community id of GRE: %s and %s", there, back)
+	}
+}
