@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +20,8 @@ const UnknownLogType = "unknown"
 type logType struct {
 	name   string
 	number int
-	id     [][]segment
-	times  []string // members of its own, before timeMembers
+	id     [][]idPart // alternatives; all parts of one make an id
+	times  []string   // members of its own, before timeMembers
 	expand []string
 	where  []whereCond // what a record must have beside the category
 }
@@ -31,6 +30,21 @@ type whereCond struct {
 	path   []segment
 	values []string // nil: any
 	absent bool     // the path must lead to nothing
+}
+
+// idPart is a path to a part of a record's id.
+type idPart []segment
+
+// idParts reads "properties.id" and "properties.id + properties.lastUpdate".
+func idParts(s string) (parts []idPart, err error) {
+	for path := range strings.SplitSeq(s, " + ") {
+		segments, err := memberPath(path)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, segments)
+	}
+	return parts, nil
 }
 
 // timeMembers are the names under which Azure's records carry their time, in
@@ -59,11 +73,13 @@ type detector struct {
 	// category.
 	candidates [][]*logType
 	members    nameTable // top-level members that detection reads → role
+	forms      forms
 }
 
-// Roles of top-level members.
+// Roles of top-level members; anything from 0 on is the rank in timeMembers.
 const (
-	roleCategory = -2 // anything from 0 on is the rank in timeMembers
+	roleCategory = -2
+	roleType     = -3
 )
 
 func newDetector() *detector {
@@ -72,6 +88,7 @@ func newDetector() *detector {
 	d.candidates = [][]*logType{nil}
 	d.members.add("category", roleCategory)
 	d.members.add("Category", roleCategory)
+	d.members.add("Type", roleType)
 	for rank, name := range timeMembers {
 		d.members.add(name, int32(rank))
 	}
@@ -87,33 +104,16 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 	if t.expand == nil {
 		t.expand = d.types[0].expand
 	}
-	for _, path := range spec.id {
-		segments, err := memberPath(path)
+	for _, s := range spec.id {
+		parts, err := idParts(s)
 		if err != nil {
 			return fail("id", err)
 		}
-		t.id = append(t.id, segments)
+		t.id = append(t.id, parts)
 	}
-	for _, path := range spec.lacks {
-		segments, err := memberPath(path)
-		if err != nil {
-			return fail("lacks", err)
-		}
-		t.where = append(t.where, whereCond{path: segments, absent: true})
-	}
-	for _, path := range spec.has {
-		segments, err := memberPath(path)
-		if err != nil {
-			return fail("has", err)
-		}
-		t.where = append(t.where, whereCond{path: segments})
-	}
-	for _, path := range slices.Sorted(maps.Keys(spec.where)) {
-		segments, err := memberPath(path)
-		if err != nil {
-			return fail("where", err)
-		}
-		t.where = append(t.where, whereCond{path: segments, values: spec.where[path]})
+	var err error
+	if t.where, err = whereConds(spec.lacks, spec.has, spec.where); err != nil {
+		return &MappingError{File: file, Line: spec.line, Rule: fmt.Sprintf("log type %q: %v", spec.name, err)}
 	}
 	if i := d.numberOf(spec.name); i > 0 {
 		t.number = i
@@ -161,35 +161,56 @@ func (d *detector) numberOf(name string) int {
 	return -1
 }
 
-// detect sets what w knows of the record: its log type, time and id, and puts
-// the JSON that some log types carry in strings in the place of the string.
-func (w *Worker) detect() {
+// overview is what one look at the top-level members of a record shows.
+type overview struct {
+	category, typ int // the members, or -1
+	hasTime       bool
+	embedded      bool // a member holds what may be JSON in a string
+}
+
+// look looks at the top-level members; it sets w.times.
+func (w *Worker) look() overview {
 	d := w.m.detector
-	w.logType = d.types[0]
-	w.timeText, w.timeAssumed = nil, false
-	w.time = w.in.Enqueued
-	category := -1
-	embedded := false // a member holds what may be JSON in a string
+	o := overview{category: -1, typ: -1}
 	times := w.times[:0]
 	if w.x.Nodes[w.node].Kind == jsonscan.Object {
 		nodes := w.x.Nodes
 		end := int(nodes[w.node].Next)
 		for c := w.node + 1; c < end; c = int(nodes[c].Next) {
-			embedded = embedded || nodes[c].Kind == jsonscan.String && w.x.Src[nodes[c].Start+1] == '{'
+			o.embedded = o.embedded || nodes[c].Kind == jsonscan.String && w.x.Src[nodes[c].Start+1] == '{'
 			role := d.members.find(w.key(c))
 			switch {
-			case role == -1:
+			case role == -1 || nodes[c].Kind == jsonscan.Null:
 			case role == roleCategory:
-				if category < 0 && nodes[c].Kind != jsonscan.Null {
-					category = c
+				if o.category < 0 {
+					o.category = c
 				}
+			case role == roleType:
+				o.typ = c
 			default:
+				o.hasTime = o.hasTime || role == 0
 				times = append(times, rankedNode{int(role), c})
 			}
 		}
-		w.times = times
-		w.logType = d.types[w.classify(category)]
 	}
+	w.times = times
+	return o
+}
+
+// detect sets what w knows of the record: its form, log type, time and id. It
+// puts the record into the form that the tables are written for, and the JSON
+// that some log types carry in strings in the place of the string.
+func (w *Worker) detect() {
+	d := w.m.detector
+	w.timeText, w.timeAssumed = nil, false
+	w.time = w.in.Enqueued
+	seen := w.look()
+	w.form = w.formOf(seen.typ, seen.hasTime)
+	if w.form != nil && w.reshape(w.form) {
+		seen = w.look()
+	}
+	w.logType = d.types[w.classify(seen.category)]
+	times := w.times
 	found := false
 	for _, name := range w.logType.times {
 		if n := w.find(w.node, name); n >= 0 && w.readTime(n) {
@@ -210,7 +231,7 @@ func (w *Worker) detect() {
 		}
 	}
 	w.timeAssumed = !found
-	if embedded {
+	if seen.embedded {
 		for _, name := range w.logType.expand {
 			if n := w.find(w.node, name); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
 				w.expandMember(n)
@@ -233,23 +254,23 @@ func (w *Worker) classify(category int) int {
 		w.lower = appendLower(w.lower[:0], text)
 		if i := d.byCategory.find(w.lower); i >= 0 {
 			for _, t := range d.candidates[i] {
-				if w.isType(t) {
+				if w.meets(t.where) {
 					return t.number
 				}
 			}
 		}
 	}
 	for _, t := range d.candidates[0] {
-		if w.isType(t) {
+		if w.meets(t.where) {
 			return t.number
 		}
 	}
 	return 0
 }
 
-func (w *Worker) isType(t *logType) bool {
-	for i := range t.where {
-		c := &t.where[i]
+func (w *Worker) meets(where []whereCond) bool {
+	for i := range where {
+		c := &where[i]
 		n := w.follow(c.path)
 		if (n < 0) != c.absent {
 			return false
@@ -328,13 +349,9 @@ func (w *Worker) expandMember(n int) {
 // identify returns the record's id: its own if its log type has one, else its
 // position, else a hash of its bytes.
 func (w *Worker) identify() event.ID {
-	for _, path := range w.logType.id {
-		n := w.follow(path)
-		if n < 0 || w.x.Nodes[n].Kind != jsonscan.String {
-			continue
-		}
-		if text, ok := w.textOf(0, n); ok && isIdentity(text) {
-			return event.ID(text)
+	for _, parts := range w.logType.id {
+		if w.appendID(parts) {
+			return event.ID(w.lower)
 		}
 	}
 	w.lower = w.lower[:0]
@@ -347,6 +364,34 @@ func (w *Worker) identify() event.ID {
 	sum := sha256.Sum256(w.raw)
 	w.lower = hex.AppendEncode(w.lower, sum[:16])
 	return event.ID(w.lower)
+}
+
+// appendID puts an id together in w.lower, or says that a part is missing. A
+// time in it counts by its seconds: doors write one time in different forms,
+// and some without decimals.
+func (w *Worker) appendID(parts []idPart) bool {
+	w.lower = w.lower[:0]
+	for i, path := range parts {
+		n := w.follow(path)
+		if n < 0 || w.x.Nodes[n].Kind != jsonscan.String {
+			return false
+		}
+		text, ok := w.textOf(0, n)
+		if !ok || i == 0 && !isIdentity(text) {
+			return false
+		}
+		if i == 0 {
+			w.lower = append(w.lower, text...)
+			continue
+		}
+		w.lower = append(w.lower, '@')
+		if t, _, ok := parseTime(text); ok {
+			w.lower = strconv.AppendInt(w.lower, t.Unix(), 10)
+		} else {
+			w.lower = append(w.lower, text...)
+		}
+	}
+	return true
 }
 
 // isIdentity refuses what services write where they have no id.

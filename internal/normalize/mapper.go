@@ -81,20 +81,27 @@ func compileFiles(schema Schema, builtins []*fileSpec, opts Options) (*Mapper, e
 			}
 		}
 	}
+	if err := m.detector.addForms(files); err != nil {
+		return nil, err
+	}
 	if schema == Raw {
 		return m, nil
 	}
 	return m, m.compilePrograms(files, own, opts)
 }
 
-// builtinFiles reads logtypes.yaml and the tables of a schema.
+// builtinFiles reads logtypes.yaml, the forms and the tables of a schema.
 func builtinFiles(schema Schema) ([]*fileSpec, error) {
-	names, err := fs.Glob(builtin, path.Join("mappings", string(schema), "*.yaml"))
-	if err != nil {
-		return nil, err
+	names := []string{"mappings/logtypes.yaml"}
+	for _, folder := range []string{"forms", string(schema)} {
+		found, err := fs.Glob(builtin, path.Join("mappings", folder, "*.yaml"))
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, found...)
 	}
 	var files []*fileSpec
-	for _, name := range append([]string{"mappings/logtypes.yaml"}, names...) {
+	for _, name := range names {
 		data, err := builtin.ReadFile(name)
 		if err != nil {
 			return nil, err

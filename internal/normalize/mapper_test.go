@@ -22,7 +22,7 @@ func TestCompileErrors(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
 		{"not YAML", "fields: [", "user.yaml:1: not YAML"},
 		{"unknown key", "fields:\n - to: a\n   form: b", `user.yaml:3: unknown key "form"`},
-		{"unknown key of the file", "field: []", `user.yaml:1: unknown key "field"; the known ones are define, log_types`},
+		{"unknown key of the file", "field: []", `user.yaml:1: unknown key "field"; the known ones are define, forms, log_types`},
 		{"key twice", "fields:\n - {to: a, from: b, to: c}", `user.yaml:2`},
 		{"no target", "fields:\n - {from: b}", "user.yaml:2: a field needs to"},
 		{"no source", "fields:\n - {to: b}", "user.yaml:2: field b needs exactly one of from, value and format, has 0"},
@@ -46,6 +46,13 @@ func TestCompileErrors(t *testing.T) {
 		{"log type that matches nothing", "define: [{name: door}]", `log type "door" would match nothing`},
 		{"unknown include", "log_types: [unknown]\ninclude: [doors]", `there is no file "doors"`},
 		{"include of itself", "log_types: [unknown]\ninclude: [user]", "do files include each other?"},
+		{"form without a name", "forms: [{table: T}]", "user.yaml:1: a form needs a name"},
+		{"unknown key of a form", "forms: [{name: a, tables: T}]", `unknown key "tables"; the known ones are name, like, table`},
+		{"form that is like nothing", "forms: [{name: a, table: T, like: b}]", `form "a": like: there is no form "b"`},
+		{"forms that are like each other", "forms: [{name: a, table: T, like: b}, {name: b, like: a}]", "or they are like each other"},
+		{"form with a value where an object is", "forms: [{name: a, table: T, members: {b: x, b.c: y}}]", `b is a value in one place and an object in another`},
+		{"form with an unknown naming", "forms: [{name: a, table: T, names: snake}]", `unknown naming "snake"; the known ones are camel_case, keep`},
+		{"form with a bracket", "forms: [{name: a, table: T, members: {b: 'x[0]'}}]", "must name members, without brackets"},
 		{"two documents", "a: 1\n---\nb: 2", "more than one YAML document"},
 		{"anchors", "log_types: &a [unknown]", "is not supported here"},
 	} {
@@ -171,6 +178,33 @@ func TestLogTypes(t *testing.T) {
 	}
 }
 
+// TestFormsAreRecognized by what the source says, by the table that a row
+// names, and by their members.
+func TestFormsAreRecognized(t *testing.T) {
+	w := compile(t, Raw, DefaultOptions()).Worker()
+	for _, c := range []struct{ name, feed, record, want string }{
+		{"row that names its table", "", `{"Type":"SigninLogs","TimeGenerated":"2026-03-04T05:06:07Z"}`, "entra_signin"},
+		{"row of a table that the source names", "log_analytics:AADNonInteractiveUserSignInLogs", `{"Id":"1"}`, "entra_signin_noninteractive"},
+		{"row known by its columns", "", `{"TimeGenerated":"2026-03-04T05:06:07Z","LoggedByService":"Core Directory","ActivityDisplayName":"x","Category":"Policy"}`, "entra_audit"},
+		{"category of a row of AzureDiagnostics", "", `{"Type":"AzureDiagnostics","Category":"AuditEvent"}`, "key_vault_audit"},
+		{"unknown table", "log_analytics:Custom_CL", `{"Type":"Custom_CL","TimeGenerated":"2026-03-04T05:06:07Z"}`, UnknownLogType},
+		{"feed of Graph", "graph:riskyUsers", `{"id":"1"}`, "entra_risky_user"},
+		{"feed by its name in the configuration", "graph:risky_users", `{"id":"1"}`, "entra_risky_user"},
+		{"kind of sign-in", "graph:signIns", `{"signInEventTypes":["servicePrincipal"]}`, "entra_signin_service_principal"},
+		{"sign-in without a kind", "graph:signIns", `{"id":"1"}`, "entra_signin"},
+		{"managed identity known by its members", "", `{"createdDateTime":"2026-03-04T05:06:07Z","appId":"x","signInEventTypes":["managedIdentity"]}`, "entra_signin_managed_identity"},
+		{"audit whose category is one of the activity log too", "", `{"category":"Policy","activityDisplayName":"x","loggedByService":"y","initiatedBy":{}}`, "entra_audit"},
+		{"feed that is not the record's", "graph:signIns", `{"time":"2026-03-04T05:06:07Z","category":"AuditLogs","properties":{}}`, "entra_audit"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, r := append1(t, w, Input{Origin: &event.Origin{Namespace: "ns", Feed: c.feed}}, c.record)
+			if r.LogType != c.want {
+				t.Errorf("got %s, want %s", r.LogType, c.want)
+			}
+		})
+	}
+}
+
 func TestTimeOfRecord(t *testing.T) {
 	w := compile(t, ECS, DefaultOptions()).Worker()
 	enqueued := time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -261,6 +295,24 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// TestAllocationsOfForms: a record that is put into shape needs no more.
+func TestAllocationsOfForms(t *testing.T) {
+	w := compile(t, ECS, DefaultOptions()).Worker()
+	record, err := os.ReadFile("testdata/forms_of_signin/input_log_analytics.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var x jsonscan.Index
+	if _, err := x.Scan(record); err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	in := Input{Index: &x, Raw: record, Origin: &event.Origin{Namespace: "ns", Feed: "log_analytics:AADNonInteractiveUserSignInLogs"}}
+	if got := testing.AllocsPerRun(100, func() { out, _ = w.Append(out[:0], in) }); got > 1 {
+		t.Errorf("%v allocations an event, want 1", got)
+	}
+}
+
 // TestWorkersShareAMapper: workers of one mapper give the same documents at the
 // same time; with -race it shows that the mapper is not written to.
 func TestWorkersShareAMapper(t *testing.T) {
@@ -302,8 +354,13 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, example, _ := strings.Cut(string(readme), "```yaml\n")
-	example, _, _ = strings.Cut(example, "```")
-	w := compile(t, ECS, Options{Files: []File{{"README.md", []byte(example)}}}).Worker()
+	example, rest, _ := strings.Cut(example, "```")
+	_, forms, _ := strings.Cut(rest, "```yaml\n")
+	forms, _, _ = strings.Cut(forms, "```")
+	w := compile(t, ECS, Options{Files: []File{{"README.md", []byte(example)}, {"README.md", []byte(forms)}}}).Worker()
+	if got, r := append1(t, w, Input{}, `{"TimeGenerated":"2026-03-04T05:06:07Z","BadgeOwner":"Ada ","EventId":"door-0001","Opened":true,"TenantId":"x"}`); r.LogType != "door_log" || r.ID != "door-0001" || !strings.Contains(got, `"user":{"name":"ada"}`) {
+		t.Errorf("the row of the second example gives %+v %s", r, got)
+	}
 	got, r := append1(t, w, Input{}, `{"category":"DoorEvents","identity":" ADA ","properties":{"eventId":"door-0001","opened":true,"door":"East","internalState":1,"controllers":[{"address":"192.0.2.1:80"}]}}`)
 	for _, want := range []string{`"outcome":"success"`, `"user":{"name":"ada"}`, `"related":{"ip":["192.0.2.1"]}`, `"message":"East opened by  ADA "`, `"doors":{"event_id"`} {
 		if !strings.Contains(got, want) {
@@ -333,6 +390,9 @@ func TestReadme(t *testing.T) {
 		describes(name)
 	}
 	for name := range shapes {
+		describes(name)
+	}
+	for name := range memberNamings {
 		describes(name)
 	}
 	for name := range kindSets {

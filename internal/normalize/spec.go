@@ -12,6 +12,7 @@ import (
 type fileSpec struct {
 	name     string // as errors show it, e.g. "ecs/entra_signin.yaml"
 	define   []logTypeSpec
+	forms    []formSpec
 	logTypes []string
 	include  []string
 	remove   []string
@@ -28,6 +29,26 @@ type logTypeSpec struct {
 	id       []string            // paths of the native id, first found wins
 	time     []string            // top-level members, tried before the usual ones
 	expand   []string            // top-level members that may hold JSON in a string
+}
+
+type formSpec struct {
+	file    string
+	line    int
+	name    string
+	like    string // the form whose keys it takes over
+	tables  []string
+	feeds   []string
+	known   []string // members by which it is known without a table or feed
+	lacks   []string
+	has     []string
+	where   map[string][]string
+	members map[string][]string  // path in the record's new shape: where its value lies
+	set     map[string]yamlValue // the same for constants
+	omit    []string             // top-level members that are left out
+	rest    string               // path of the object that all others go into; "": they are left out
+	names   string               // how those are named
+	expand  bool                 // whether JSON in texts takes their place
+	text    []string             // top-level members whose text stays one
 }
 
 type rowSpec struct {
@@ -81,6 +102,12 @@ func readFile(name string, data []byte) (*fileSpec, error) {
 				f.define = append(f.define, d)
 				return err
 			})
+		case "forms":
+			return r.items(m, func(v yamlValue) error {
+				form, err := r.form(v)
+				f.forms = append(f.forms, form)
+				return err
+			})
 		case "log_types":
 			f.logTypes, err = r.texts(m)
 		case "include":
@@ -94,7 +121,7 @@ func readFile(name string, data []byte) (*fileSpec, error) {
 				return err
 			})
 		default:
-			err = r.unknown(m, "define, log_types, include, remove, fields")
+			err = r.unknown(m, "define, forms, log_types, include, remove, fields")
 		}
 		return err
 	})
@@ -114,11 +141,7 @@ func (r specReader) logType(v yamlValue) (d logTypeSpec, err error) {
 		case "has":
 			d.has, err = r.texts(m)
 		case "where":
-			d.where = map[string][]string{}
-			return r.members(m.value, "where", func(w yamlMember) (err error) {
-				d.where[w.key], err = r.texts(w)
-				return err
-			})
+			d.where, err = r.textsMap(m)
 		case "id":
 			d.id, err = r.texts(m)
 		case "time":
@@ -137,6 +160,55 @@ func (r specReader) logType(v yamlValue) (d logTypeSpec, err error) {
 		err = r.fail(v.line, "log type %q would match nothing; give it category, has or where", d.name)
 	}
 	return d, err
+}
+
+func (r specReader) form(v yamlValue) (f formSpec, err error) {
+	f.file, f.line = r.file, v.line
+	err = r.members(v, "a form", func(m yamlMember) (err error) {
+		switch m.key {
+		case "name":
+			f.name, err = r.text(m)
+		case "like":
+			f.like, err = r.text(m)
+		case "table":
+			f.tables, err = r.texts(m)
+		case "feed":
+			f.feeds, err = r.texts(m)
+		case "known_by":
+			f.known, err = r.texts(m)
+		case "lacks":
+			f.lacks, err = r.texts(m)
+		case "has":
+			f.has, err = r.texts(m)
+		case "where":
+			f.where, err = r.textsMap(m)
+		case "members":
+			f.members, err = r.textsMap(m)
+		case "set":
+			f.set = map[string]yamlValue{}
+			return r.members(m.value, m.key, func(c yamlMember) error {
+				f.set[c.key] = c.value
+				return nil
+			})
+		case "omit":
+			f.omit, err = r.texts(m)
+		case "rest":
+			f.rest, err = r.text(m)
+		case "names":
+			f.names, err = r.text(m)
+		case "expand":
+			f.expand = m.value.kind == yamlBool && m.value.text == "true"
+		case "text":
+			f.text, err = r.texts(m)
+		default:
+			err = r.unknown(m, "name, like, table, feed, known_by, lacks, has, where, members, set, omit, rest, names, expand, text")
+		}
+		return err
+	})
+	if err == nil && f.name == "" {
+		err = r.fail(v.line, "a form needs a name")
+	}
+	return f, err
 }
 
 func (r specReader) row(v yamlValue) (row rowSpec, err error) {
@@ -251,6 +323,15 @@ func (r specReader) texts(m yamlMember) ([]string, error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+func (r specReader) textsMap(m yamlMember) (map[string][]string, error) {
+	out := map[string][]string{}
+	err := r.members(m.value, m.key, func(c yamlMember) (err error) {
+		out[c.key], err = r.texts(c)
+		return err
+	})
+	return out, err
 }
 
 func (r specReader) textMap(m yamlMember) (map[string]string, error) {

@@ -47,17 +47,21 @@ type Worker struct {
 	time        time.Time
 	timeText    []byte // the time as the record writes it, if that is RFC 3339 in UTC
 	logType     *logType
-	timeAssumed bool // the record has no readable time, it is Input.Enqueued
+	form        *form // nil: that of diagnostic settings
+	timeAssumed bool  // the record has no readable time, it is Input.Enqueued
 
-	text     []byte // unescaped and transformed texts of this record
-	lower    []byte // a text in lower case, for a lookup
-	names    []byte // an unescaped member name
-	nodes    []int32
-	marks    []span // elements of the list, or members of the tree, being written
-	members  memberCache
-	times    []rankedNode
-	expanded jsonscan.Index // the record with the JSON in its strings put in their place
-	inner    jsonscan.Index // JSON in a string
+	text      []byte // unescaped and transformed texts of this record
+	lower     []byte // a text in lower case, for a lookup
+	names     []byte // an unescaped member name
+	nodes     []int32
+	marks     []span // elements of the list, or members of the tree, being written
+	members   memberCache
+	times     []rankedNode
+	expanded  jsonscan.Index // the record with the JSON in its strings put in their place
+	inner     jsonscan.Index // JSON in a string
+	shaped    jsonscan.Index // the record in the form of diagnostic settings
+	shapeText []byte
+	feedCache
 	resource resourceID
 	parts    partList
 	url      urlText
