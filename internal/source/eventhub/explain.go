@@ -27,6 +27,10 @@ type problem struct {
 	remedy string
 }
 
+func (p problem) report() status.Problem {
+	return status.Problem{State: p.state, Reason: p.reason, Remedy: p.remedy}
+}
+
 const (
 	classStolen       = "stolen"
 	classUnauthorized = "unauthorized"

@@ -107,11 +107,11 @@ func (r *reader) run(ctx context.Context, out source.Output) (err error) {
 	for {
 		at, err := r.follow(ctx, stream, func() {
 			r.recovered()
-			r.src.health.ok(part)
+			r.src.health.OK(part)
 			wait = r.src.backoff()
 		})
 		if err == nil {
-			r.src.health.ok(part)
+			r.src.health.OK(part)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -408,7 +408,7 @@ func (r *reader) setRestart(restart context.CancelCauseFunc) {
 
 // report publishes a problem, and logs it when it is a new one.
 func (r *reader) report(p problem) {
-	r.src.health.set(partPartition(r.id), p)
+	r.src.health.Set(partPartition(r.id), p.report())
 	if p.class == r.problem {
 		return
 	}

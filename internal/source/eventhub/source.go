@@ -44,7 +44,7 @@ type Source struct {
 	deps    Deps
 	log     *slog.Logger
 	metrics Metrics
-	health  *health
+	health  *status.Group
 	timing  timing
 	claims  claims
 	conns   []*connection // of the partitions' links
@@ -143,7 +143,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 		cfg: cfg, target: target, start: begin, deps: deps,
 		log:     deps.Logger.With("hub", target.Hub),
 		metrics: deps.Metrics,
-		health:  newHealth(deps.Status),
+		health:  status.NewGroup(deps.Status),
 		timing:  defaultTiming(),
 		readers: map[string]*reader{},
 	}
@@ -188,14 +188,14 @@ func (e *problemError) Unwrap() error { return e.err }
 // once and a person has to act; otherwise it goes on trying, slowly, and says
 // so in its status.
 func (s *Source) Run(ctx context.Context, out source.Output) error {
-	defer s.health.stopped()
+	defer s.health.Stop()
 	closing := context.WithoutCancel(ctx)
 	defer func() {
 		for _, c := range append(s.conns, s.hub) {
 			c.close(closing)
 		}
 	}()
-	s.health.set(partHub, problem{state: status.Starting})
+	s.health.Set(partHub, status.Problem{State: status.Starting})
 	partitions, err := s.prepare(ctx)
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (s *Source) prepare(ctx context.Context) (partitions []string, err error) {
 		if ctx.Err() != nil {
 			return nil, nil
 		}
-		s.health.set(partHub, failure.problem)
+		s.health.Set(partHub, failure.report())
 		if failure.class != logged {
 			logged = failure.class
 			s.log.Error("event hub is not read", "class", failure.class, "reason", failure.reason, "remedy", failure.remedy)
@@ -277,7 +277,7 @@ func (s *Source) prepare(ctx context.Context) (partitions []string, err error) {
 			return nil, nil
 		}
 	}
-	s.health.ok(partHub)
+	s.health.OK(partHub)
 	return partitions, nil
 }
 
@@ -317,7 +317,7 @@ func (s *Source) supervise(ctx context.Context, out source.Output, partitions []
 			retryAt[e.partition] = s.deps.Now().Add(jitter(s.timing.stolen))
 		case errors.Is(e.err, errStolen), errors.Is(e.err, errLost):
 			s.log.Info("partition went to another instance", "partition", e.partition)
-			s.health.forget(partPartition(e.partition))
+			s.health.Forget(partPartition(e.partition))
 			// Not before the next look at the owners.
 			owned = without(owned, e.partition)
 		case errors.As(e.err, new(*problemError)) && s.deps.Once:
@@ -412,13 +412,13 @@ func (s *Source) claim(ctx context.Context, partitions []string) ([]string, bool
 	if err != nil {
 		if ctx.Err() == nil {
 			p := storeProblem(err)
-			s.health.set(partClaims, p)
+			s.health.Set(partClaims, p.report())
 			s.log.Warn("owners of partitions are not known; reading on", "reason", p.reason, "remedy", p.remedy)
 		}
 		return nil, false
 	}
 	if s.claims.store != nil {
-		s.health.ok(partClaims)
+		s.health.OK(partClaims)
 	}
 	return owned, true
 }
@@ -428,7 +428,7 @@ func (s *Source) addReader(partition string) *reader {
 	defer s.mu.Unlock()
 	r := s.newReader(partition, s.conns[len(s.readers)%len(s.conns)])
 	s.readers[partition] = r
-	s.health.set(partPartition(partition), problem{state: status.Starting})
+	s.health.Set(partPartition(partition), status.Problem{State: status.Starting})
 	return r
 }
 

@@ -298,36 +298,6 @@ func TestBodyOfEveryKind(t *testing.T) {
 	}
 }
 
-func TestHealthShowsTheWorstPart(t *testing.T) {
-	c := status.NewBoard(time.Now).Component("source", "entra")
-	h := newHealth(c)
-	want := func(state status.State, reason string) {
-		t.Helper()
-		if r := c.Report(); r.State != state || r.Reason != reason {
-			t.Errorf("report is %s %q; want %s %q", r.State, r.Reason, state, reason)
-		}
-	}
-	h.ok(partHub)
-	want(status.OK, "")
-	h.set(partPartition("0"), problem{state: status.Starting})
-	want(status.Starting, "")
-	h.ok(partPartition("0"))
-	h.set(partPartition("1"), problem{state: status.Retrying, reason: "busy"})
-	want(status.Retrying, "partition 1: busy")
-	h.set(partPartition("2"), problem{state: status.Retrying, reason: "busy"})
-	want(status.Retrying, "partition 1: busy (and 1 more)")
-	h.set(partHub, problem{state: status.Failed, reason: "no hub"})
-	want(status.Failed, "no hub")
-	h.ok(partHub)
-	h.forget(partPartition("1"))
-	h.ok(partPartition("2"))
-	h.note("a gap", "look")
-	want(status.OK, "a gap")
-	h.stopped()
-	h.ok(partHub)
-	want(status.Stopped, "")
-}
-
 // What is asked for ahead fits the memory, whatever the size of messages.
 func TestWindowFollowsTheSizeOfMessages(t *testing.T) {
 	cfg := DefaultConfig()
@@ -440,7 +410,7 @@ func TestASkippedMessageIsAskedForAgainBeforeItIsMissing(t *testing.T) {
 		return all
 	}
 	p, out := newProbe(), &positions{}
-	s := &Source{cfg: DefaultConfig(), metrics: p, health: newHealth(nil), log: slog.New(slog.DiscardHandler)}
+	s := &Source{cfg: DefaultConfig(), metrics: p, health: status.NewGroup(nil), log: slog.New(slog.DiscardHandler)}
 	r := &reader{src: s, id: "0", log: s.log, averageSize: 1, attached: true}
 	take := func(want error, sequences ...int64) {
 		t.Helper()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
+	"github.com/lazuli-logs/lazuli/internal/status"
 )
 
 // watched is what the watch remembers of a reader from one look to the next.
@@ -114,7 +116,7 @@ func (s *Source) gap(r *reader, from position, next int64, until time.Time) {
 	r.log.Error("messages are missing: they expired in the hub before they were read",
 		"first", from.sequence+1, "last", next-1, "messages", missing, "after", stamp(from.enqueued), "before", stamp(until),
 		"remedy", gapRemedy)
-	s.health.note(fmt.Sprintf("partition %s: messages %d to %d (%d, enqueued between %s and %s) expired before they were read",
+	s.health.Note(fmt.Sprintf("partition %s: messages %d to %d (%d, enqueued between %s and %s) expired before they were read",
 		r.id, from.sequence+1, next-1, missing, stamp(from.enqueued), stamp(until)), gapRemedy)
 }
 
@@ -126,7 +128,7 @@ func (s *Source) reset(r *reader, last position) {
 	const remedy = "nothing, if the hub was re-created on purpose; what the old one still held after this position is gone"
 	r.log.Warn("hub was re-created: reading it from its first message",
 		"position", r.at.sequence, "read_until", stamp(r.at.enqueued), "last", last.sequence, "remedy", remedy)
-	s.health.note(fmt.Sprintf("partition %s: the hub was re-created (read up to message %d, enqueued %s; its last one is now %d); reading it from its first message",
+	s.health.Note(fmt.Sprintf("partition %s: the hub was re-created (read up to message %d, enqueued %s; its last one is now %d); reading it from its first message",
 		r.id, r.at.sequence, stamp(r.at.enqueued), last.sequence), remedy)
 }
 
@@ -136,3 +138,11 @@ func stamp(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339)
 }
+
+// The parts of the source beside its partitions, by which its status names them.
+const (
+	partHub    = status.Whole
+	partClaims = "claims"
+)
+
+func partPartition(id string) string { return "partition " + id }
