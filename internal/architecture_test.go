@@ -35,6 +35,10 @@ var rules = []rule{
 		of:      []string{"internal/event", "internal/ack", "internal/budget", "internal/jsonscan", "internal/status", "internal/durable"},
 		foreign: []string{everything},
 	},
+	{
+		why: "conditions and redaction read indexed documents", of: []string{"internal/filter", "internal/redact"},
+		own: []string{"internal/jsonscan"}, foreign: []string{"net", "net/http", "os"},
+	},
 	{why: "decode cuts bytes", of: []string{"internal/decode"}, own: []string{"internal/jsonscan"}, foreign: []string{"net...", "os"}},
 	{
 		why: "normalize is pure", of: []string{"internal/normalize"},
@@ -58,12 +62,12 @@ var rules = []rule{
 		why: "only the runners and the pipeline touch ack, and the pipeline knows no component", of: []string{"internal/pipeline"},
 		own: append([]string{
 			"internal/ack", "internal/budget", "internal/deadletter", "internal/telemetry", "internal/decode", "internal/normalize",
-			"internal/source", "internal/sink",
+			"internal/source", "internal/sink", "internal/filter", "internal/redact", "internal/jsonscan",
 		}, contract...),
 	},
 	{
 		why: "only the component table knows every component", of: []string{"internal/component"},
-		own: append([]string{"internal/source...", "internal/sink...", "internal/checkpoint...", "internal/pipeline", "internal/telemetry"}, contract...),
+		own: append([]string{"internal/source...", "internal/sink...", "internal/checkpoint...", "internal/pipeline", "internal/telemetry", "internal/filter"}, contract...),
 	},
 	{why: "the simulator and the product cannot share a mistake", of: []string{"internal/azuresim..."}, own: []string{"internal/azuresim..."}},
 	{

@@ -15,6 +15,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint/filestore"
 	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/filter"
 	"github.com/lazuli-logs/lazuli/internal/pipeline"
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/sink/file"
@@ -35,6 +36,8 @@ func Catalog() config.Catalog {
 			"file":   func() config.Component { return file.DefaultConfig() },
 			"stdout": func() config.Component { return stdout.DefaultConfig() },
 		},
+		Where:  func(condition string) error { _, err := filter.Compile(condition); return err },
+		Redact: func(r *config.Redact) error { _, err := pipeline.CompileRedact(r); return err },
 	}
 }
 

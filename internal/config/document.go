@@ -103,11 +103,38 @@ func (d *SinkDelivery) Validate(r *Report) {
 }
 
 // Route sends sources to sinks. After Load, From and To hold names only, in
-// the document's order, and "*" stands for nothing any more.
+// the document's order, and "*" stands for nothing any more; Name is set.
 type Route struct {
 	From   []string `yaml:"from" required:"true" example:"[\"*\"]" doc:"Names of sources, or \"*\" for all."`
+	Name   string   `yaml:"name" example:"quiet" doc:"Name of the route in metrics; routes[0] and so on if not given."`
+	Where  string   `yaml:"where" example:"log_type != 'storage_read'" doc:"Condition on the event; all events if empty. docs/routing.md describes the language."`
+	Drop   bool     `yaml:"drop" doc:"Events that match end here: no route below gets them. Instead of to."`
+	Sample int      `yaml:"sample" min:"0" max:"1000000" doc:"Deliver one event in this many, chosen by its id, so that a repeat is treated alike. 0 delivers all."`
 	Schema string   `yaml:"schema" enum:"ecs|raw" doc:"ecs: Elastic Common Schema. raw: the record as Azure wrote it, one per line."`
-	To     []string `yaml:"to" required:"true" example:"[\"*\"]" doc:"Names of sinks, or \"*\" for all."`
+	Redact Redact   `yaml:"redact" doc:"What is private in the events of this route. event.original is left out where something is redacted."`
+	To     []string `yaml:"to" example:"[\"*\"]" doc:"Names of sinks, or \"*\" for all. Required without drop."`
+}
+
+// Redact names fields of the event, in the route's schema.
+type Redact struct {
+	Remove []string `yaml:"remove" example:"[user.full_name]" doc:"Fields that are left out; a path through a list means all its elements."`
+	Hash   []string `yaml:"hash" example:"[user.email, related.user]" doc:"Fields whose values are replaced by a keyed hash: equal values stay equal."`
+	Key    Secret   `yaml:"key" example:"${file:/run/secrets/redact}" doc:"Key of the hash; required with hash."`
+}
+
+// Empty says that nothing is redacted.
+func (r *Redact) Empty() bool { return len(r.Remove) == 0 && len(r.Hash) == 0 }
+
+// Validate implements Component.
+func (r *Route) Validate(report *Report) {
+	switch {
+	case r.Drop && len(r.To) > 0:
+		report.Add("to", "is given together with drop", "remove one of the two")
+	case r.Drop && (r.Sample > 1 || !r.Redact.Empty()):
+		report.Add("drop", "is given together with sample or redact, which need events that go on", "remove drop, or the other option")
+	case !r.Drop && len(r.To) == 0:
+		report.Add("to", "required", "add to: [\"*\"], or drop: true")
+	}
 }
 
 // SetDefaults sets the schema.

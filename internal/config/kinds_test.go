@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"testing"
@@ -96,6 +97,18 @@ func FakeCatalog() Catalog {
 	return Catalog{
 		Sources: Kinds{"hub": newHubSource},
 		Sinks:   Kinds{"disk": newDiskSink, "web": newWebSink},
+		Where: func(condition string) error {
+			if condition == "bad" {
+				return errors.New("column 1: bad condition")
+			}
+			return nil
+		},
+		Redact: func(r *Redact) error {
+			if len(r.Hash) > 0 && r.Key == "" {
+				return errors.New("hash needs a key")
+			}
+			return nil
+		},
 	}
 }
 

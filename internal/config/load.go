@@ -20,6 +20,10 @@ import (
 // Catalog is what a document may name.
 type Catalog struct {
 	Sources, Sinks Kinds
+	// Where and Redact report what is wrong with a route's condition, and with
+	// what it redacts; nil checks nothing.
+	Where  func(condition string) error
+	Redact func(*Redact) error
 }
 
 // Bounds that keep the YAML parser's time and stack small. A document of a
@@ -318,13 +322,21 @@ func (d *decoder) checkRoutes(cfg *Config) {
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
 		at := fmt.Sprintf("routes[%d]", i)
+		d.checkRoute(r, at)
 		r.From = d.routeNames(r.From, sources, at+".from", "source")
 		r.To = d.routeNames(r.To, sinks, at+".to", "sink")
+		if r.Drop {
+			continue
+		}
+		selective := r.Where != "" || r.Sample > 1 || !r.Redact.Empty()
 		twice := ""
 		for _, source := range r.From {
 			from[source] = true
 			for _, sink := range r.To {
 				to[sink] = true
+				if selective {
+					continue
+				}
 				w := way{source, r.Schema, sink}
 				if before, found := ways[w]; found && twice == "" {
 					twice = fmt.Sprintf("%s reaches %s as %s by routes[%d] already; once is enough, it is not delivered twice", source, sink, r.Schema, before)
@@ -334,6 +346,12 @@ func (d *decoder) checkRoutes(cfg *Config) {
 		}
 		if twice != "" {
 			d.warn(at, twice, "take one of the two out")
+		}
+	}
+	if len(from) == 0 && len(sources) > 0 && !d.broken["routes"] {
+		if !slices.ContainsFunc(cfg.Routes, func(r Route) bool { return !r.Drop }) {
+			d.report("routes", "none leads to a sink", "add a route with to")
+			return
 		}
 	}
 	for _, name := range sources {
@@ -350,6 +368,23 @@ func (d *decoder) checkRoutes(cfg *Config) {
 	// that no sink has.
 	cfg.Sources = slices.DeleteFunc(cfg.Sources, func(s Source) bool { return !from[s.Name] })
 	cfg.Sinks = slices.DeleteFunc(cfg.Sinks, func(s Sink) bool { return !to[s.Name] })
+}
+
+// checkRoute names a route and checks what only the program can read.
+func (d *decoder) checkRoute(r *Route, at string) {
+	if r.Name == "" {
+		r.Name = at
+	}
+	if r.Where != "" && d.catalog.Where != nil && !d.broken[at+".where"] {
+		if err := d.catalog.Where(r.Where); err != nil {
+			d.report(at+".where", fmt.Sprintf("is no condition: %v", err), `write e.g. log_type != 'storage_read'; docs/routing.md lists names and operators`)
+		}
+	}
+	if !r.Redact.Empty() && d.catalog.Redact != nil {
+		if err := d.catalog.Redact(&r.Redact); err != nil {
+			d.report(at+".redact", err.Error(), "name fields as the events have them, e.g. user.email; give hash a key")
+		}
+	}
 }
 
 // routeNames returns the names that a list of a route stands for, each once

@@ -29,7 +29,7 @@ sinks: {out: {type: disk, path: out.ndjson}}
 	want := &Config{
 		Sources:     []Source{{Name: "entra", Kind: "hub", Settings: source}},
 		Sinks:       []Sink{{Name: "out", Kind: "disk", Settings: sink, Delivery: delivery}},
-		Routes:      []Route{{From: []string{"entra"}, Schema: "ecs", To: []string{"out"}}},
+		Routes:      []Route{{Name: "routes[0]", From: []string{"entra"}, Schema: "ecs", To: []string{"out"}}},
 		Checkpoint:  Checkpoint{Type: "file", Path: "/etc/lazuli/lazuli-data/checkpoints"},
 		DeadLetters: DeadLetters{Path: "/etc/lazuli/lazuli-data/dead-letters"},
 		Normalize:   Normalize{KeepOriginal: true},
@@ -85,8 +85,8 @@ func TestLoadGood(t *testing.T) {
 			{Name: "siem", Kind: "web", Tenant: "contoso", Delivery: web, Settings: &webSink{URL: "https://siem", Tenant: "contoso", Token: "s3cr3ts3cr3t"}},
 		},
 		Routes: []Route{
-			{From: []string{"z-first", "a_second"}, Schema: "raw", To: []string{"disk"}},
-			{From: []string{"a_second"}, Schema: "ecs", To: []string{"disk", "siem"}},
+			{Name: "routes[0]", From: []string{"z-first", "a_second"}, Schema: "raw", To: []string{"disk"}},
+			{Name: "routes[1]", From: []string{"a_second"}, Schema: "ecs", To: []string{"disk", "siem"}},
 		},
 		Checkpoint:  Checkpoint{Type: "blob", Path: "/etc/lazuli/lazuli-data/checkpoints", Account: "https://c.blob.core.windows.net", Tenant: "contoso", Container: "lazuli-checkpoints"},
 		DeadLetters: DeadLetters{Path: "/var/lib/lazuli/dead"},

@@ -79,14 +79,7 @@ func (m *Mapper) Worker() *Worker { return &Worker{m: m} }
 // on the schema. Nothing of the input is kept after it returns, and dst must
 // not overlap the input.
 func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
-	w.in, w.x, w.node = in, in.Index, in.Node
-	w.text = w.text[:0]
-	w.resource.source, w.agent.source, w.parts.source, w.url.source = nil, nil, nil, nil
-	if w.raw = in.Raw; w.raw == nil {
-		w.raw = in.Index.Value(in.Node)
-	}
-	w.detect()
-	r = Result{ID: w.id, Time: w.time, LogType: w.logType.name, Schema: string(w.m.schema)}
+	r = w.begin(in)
 	if w.m.schema == Raw {
 		dst = w.appendRaw(dst)
 	} else {
@@ -94,6 +87,25 @@ func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
 	}
 	w.in, w.x, w.raw = Input{}, nil, nil
 	return dst, r
+}
+
+// Recognize says what a record is, without making an event of it. The value
+// node of x is the record with the JSON in its strings put in their place; it is
+// valid until the worker's next call.
+func (w *Worker) Recognize(in Input) (r Result, x *jsonscan.Index, node int) {
+	r = w.begin(in)
+	return r, w.x, w.node
+}
+
+func (w *Worker) begin(in Input) Result {
+	w.in, w.x, w.node = in, in.Index, in.Node
+	w.text = w.text[:0]
+	w.resource.source, w.agent.source, w.parts.source, w.url.source = nil, nil, nil, nil
+	if w.raw = in.Raw; w.raw == nil {
+		w.raw = in.Index.Value(in.Node)
+	}
+	w.detect()
+	return Result{ID: w.id, Time: w.time, LogType: w.logType.name, Schema: string(w.m.schema)}
 }
 
 // appendRaw appends the record as it is, on one line; what is not an object is

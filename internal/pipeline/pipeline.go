@@ -75,32 +75,20 @@ func New(cfg Config) (*Pipeline, error) {
 			Logger: cfg.Logger, Status: cfg.Board.Component("sink", s.Name), Metrics: cfg.Metrics,
 		})
 	}
-	mappers := map[string]*normalize.Mapper{}
-	for _, r := range cfg.Routes {
-		if mappers[r.Schema] != nil {
-			continue
-		}
-		options := normalize.DefaultOptions()
-		options.KeepOriginal, options.Files = cfg.KeepOriginal, cfg.Mappings
-		m, err := normalize.Compile(normalize.Schema(r.Schema), options)
-		if err != nil {
-			return nil, fmt.Errorf("compile the mappings of schema %q: %w", r.Schema, err)
-		}
-		mappers[r.Schema] = m
-	}
+	options := normalize.DefaultOptions()
+	options.KeepOriginal, options.Files = cfg.KeepOriginal, cfg.Mappings
+	compiled := &mappers{options: options}
 	helpers := make(chan struct{}, runtime.GOMAXPROCS(0)-1)
 	for _, s := range cfg.Sources {
-		proc := &processor{name: s.Name, letters: cfg.Letters, metrics: cfg.Metrics, logger: cfg.Logger, helpers: helpers}
-		for _, r := range cfg.Routes {
-			if !slices.Contains(r.From, s.Name) {
-				continue
-			}
-			for _, to := range r.To {
-				runner := p.sinks[to]
-				if runner == nil {
-					return nil, fmt.Errorf("a route leads to sink %q, which does not exist", to)
+		proc := &processor{
+			name: s.Name, letters: cfg.Letters, metrics: cfg.Metrics, logger: cfg.Logger, helpers: helpers,
+			unrouted: cfg.Metrics.SourceUnrouted.WithLabelValues(s.Name),
+		}
+		for i := range cfg.Routes {
+			if slices.Contains(cfg.Routes[i].From, s.Name) {
+				if err := proc.addRoute(&cfg.Routes[i], compiled, p.sinks); err != nil {
+					return nil, err
 				}
-				proc.lane(r.Schema, mappers[r.Schema]).add(runner)
 			}
 		}
 		p.processors[s.Name] = proc

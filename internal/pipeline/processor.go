@@ -10,11 +10,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/lazuli-logs/lazuli/internal/ack"
+	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/deadletter"
 	"github.com/lazuli-logs/lazuli/internal/decode"
 	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 	"github.com/lazuli-logs/lazuli/internal/normalize"
+	"github.com/lazuli-logs/lazuli/internal/redact"
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/telemetry"
@@ -23,22 +28,27 @@ import (
 // processor turns the payloads of one source into events. Its process method
 // may be called concurrently, once for each partition.
 type processor struct {
-	name    string
-	lanes   []*lane
-	letters *deadletter.Store
-	metrics *telemetry.Metrics
-	logger  *slog.Logger
-	scratch sync.Pool // of *scratch
-	buffers buffers
-	helpers chan struct{} // places for goroutines beside those of the partitions; shared by all sources
+	name      string
+	lanes     []*lane
+	rules     []rule
+	selective bool // some rule does not take every record
+	unrouted  prometheus.Counter
+	letters   *deadletter.Store
+	metrics   *telemetry.Metrics
+	logger    *slog.Logger
+	scratch   sync.Pool // of *scratch
+	buffers   buffers
+	helpers   chan struct{} // places for goroutines beside those of the partitions; shared by all sources
 }
 
-// lane is one schema and the sinks that get it: a record is normalized once for
-// all of them.
+// lane is one schema and redaction, and the sinks that get it: a record is
+// normalized once for all of them.
 type lane struct {
-	schema string
-	mapper *normalize.Mapper
-	sinks  []*sink.Runner
+	schema   string
+	redact   config.Redact
+	redactor *redact.Program // nil: nothing is redacted
+	mapper   *normalize.Mapper
+	sinks    []*sink.Runner
 	// growth is how many bytes of events a byte of payload became lately, in
 	// percent; it sizes buffers.
 	growth atomic.Int64
@@ -47,28 +57,25 @@ type lane struct {
 	bestEffort bool
 }
 
-func (p *processor) lane(schema string, m *normalize.Mapper) *lane {
-	for _, l := range p.lanes {
-		if l.schema == schema {
-			return l
-		}
+// add adds a sink, if it is not there yet, and returns its number.
+func (l *lane) add(r *sink.Runner) int {
+	if at := slices.Index(l.sinks, r); at >= 0 {
+		return at
 	}
-	l := &lane{schema: schema, mapper: m}
-	l.growth.Store(300)
-	p.lanes = append(p.lanes, l)
-	return l
+	l.sinks = append(l.sinks, r)
+	l.bestEffort = l.bestEffort || !r.Required()
+	return len(l.sinks) - 1
 }
 
-func (l *lane) add(r *sink.Runner) {
-	if !slices.Contains(l.sinks, r) {
-		l.sinks = append(l.sinks, r)
-		l.bestEffort = l.bestEffort || !r.Required()
-	}
+// asks tells whether each record has to be held against the rules.
+func (p *processor) asks() bool {
+	return p.selective || slices.ContainsFunc(p.lanes, func(l *lane) bool { return l.redactor != nil })
 }
 
 // scratch is the reused memory for one part of a batch.
 type scratch struct {
 	decoder decode.Decoder
+	router  router // where rules are to be asked
 	lanes   []laneScratch
 	counts  []logTypeCount
 	repairs [8]int // by bit of decode.Repair
@@ -78,6 +85,15 @@ type laneScratch struct {
 	worker *normalize.Worker
 	out    []byte // of this part: sinks hold pieces of it
 	spans  []span
+
+	// Of the record at hand, where rules are asked:
+	sinks         uint64 // that get it
+	start         int    // of its event in out
+	result        normalize.Result
+	made, indexed bool
+	document      jsonscan.Index // of its event
+	redactor      *redact.Worker
+	hidden        []byte
 }
 
 // span is an event whose bytes are cut out of the buffer once that has stopped
@@ -85,6 +101,7 @@ type laneScratch struct {
 type span struct {
 	start, end int
 	result     normalize.Result
+	sinks      uint64 // that get it, as bits; not set where all do
 }
 
 type logTypeCount struct {
@@ -99,6 +116,12 @@ func (p *processor) get() *scratch {
 	s := &scratch{lanes: make([]laneScratch, len(p.lanes))}
 	for i, l := range p.lanes {
 		s.lanes[i].worker = l.mapper.Worker()
+		if l.redactor != nil {
+			s.lanes[i].redactor = l.redactor.Worker()
+		}
+	}
+	if p.asks() {
+		s.router = newRouter(p)
 	}
 	return s
 }
@@ -191,7 +214,7 @@ func (p *processor) dispatch(parts []part, origin *event.Origin, token *ack.Toke
 			if out := s.lanes[k].out; !l.bestEffort {
 				outs = append(outs, out)
 			}
-			held.Bytes += l.dispatch(&s.lanes[k], parts[i].size, origin, token)
+			held.Bytes += l.dispatch(&s.lanes[k], parts[i].size, origin, token, p.asks())
 		}
 		for _, c := range s.counts {
 			p.metrics.SourceRecords.WithLabelValues(p.name, c.name).Add(float64(c.n))
@@ -228,8 +251,12 @@ func (p *processor) normalize(work *part, origin *event.Origin) {
 	for i, l := range p.lanes {
 		s.lanes[i].out = p.buffers.get(work.size/100*int(l.growth.Load()) + 4096)
 	}
+	asks := p.asks()
 	var in normalize.Input
 	in.Origin = origin
+	bad := func(b decode.Bad) {
+		work.letters = append(work.letters, deadletter.FromPayload(origin, in.Position, b.Offset, b.Raw, b.Class, b.Reason))
+	}
 	record := func(r *decode.Record) {
 		in.Index, in.Node, in.Raw, in.Number, in.Repairs = r.Index, r.Node, r.Raw, r.Number, nil
 		if r.Repairs != 0 {
@@ -240,19 +267,20 @@ func (p *processor) normalize(work *part, origin *event.Origin) {
 				}
 			}
 		}
+		if asks {
+			p.route(s, &in, bad)
+			return
+		}
 		for i := range s.lanes {
 			l := &s.lanes[i]
 			start := len(l.out)
 			var result normalize.Result
 			l.out, result = l.worker.Append(l.out, in)
-			l.spans = append(l.spans, span{start, len(l.out), result})
+			l.spans = append(l.spans, span{start: start, end: len(l.out), result: result})
 			if i == 0 {
 				s.count(result.LogType)
 			}
 		}
-	}
-	bad := func(b decode.Bad) {
-		work.letters = append(work.letters, deadletter.FromPayload(origin, in.Position, b.Offset, b.Raw, b.Class, b.Reason))
 	}
 	for i := range work.payloads {
 		payload := &work.payloads[i]
@@ -273,7 +301,7 @@ func (s *scratch) count(logType string) {
 
 // dispatch queues the lane's events at its sinks, with a hold on the token for
 // each event and required sink, and returns how many bytes that keeps in memory.
-func (l *lane) dispatch(s *laneScratch, size int, origin *event.Origin, token *ack.Token) (held int64) {
+func (l *lane) dispatch(s *laneScratch, size int, origin *event.Origin, token *ack.Token, selective bool) (held int64) {
 	if len(s.spans) == 0 {
 		return 0
 	}
@@ -290,16 +318,38 @@ func (l *lane) dispatch(s *laneScratch, size int, origin *event.Origin, token *a
 		now := int64(len(s.out)) * 900 / 8 / int64(size)
 		l.growth.Store((l.growth.Load()*7 + now) / 8)
 	}
-	for _, r := range l.sinks {
-		if r.Required() {
+	for number, r := range l.sinks {
+		list := events
+		if selective {
+			list = s.selected(events, number)
+		}
+		if r.Required() && len(list) > 0 {
 			held = int64(cap(s.out))
-			token.Hold(len(events))
-			r.Enqueue(events, token)
+			token.Hold(len(list))
+			r.Enqueue(list, token)
 		} else {
-			r.Enqueue(events, nil)
+			r.Enqueue(list, nil)
 		}
 	}
 	return held
+}
+
+// selected returns the events that go to the sink of that number.
+func (s *laneScratch) selected(events []event.Event, number int) []event.Event {
+	n := 0
+	for i := range s.spans {
+		n += int(s.spans[i].sinks >> number & 1)
+	}
+	if n == len(events) {
+		return events
+	}
+	list := make([]event.Event, 0, n)
+	for i := range s.spans {
+		if s.spans[i].sinks>>number&1 != 0 {
+			list = append(list, events[i])
+		}
+	}
+	return list
 }
 
 // bury stores dead letters, for as long as that takes: a payload is not taken

@@ -28,6 +28,9 @@ type Metrics struct {
 	DecodeBad      *prometheus.CounterVec // source, class
 	DecodeRepaired *prometheus.CounterVec // source, repair
 
+	RouteEvents    *prometheus.CounterVec // route, outcome: taken, dropped, sampled_out, error
+	SourceUnrouted *prometheus.CounterVec // source: events that no route took and none dropped
+
 	CheckpointSaves         *prometheus.CounterVec // source
 	CheckpointSaveErrors    *prometheus.CounterVec // source
 	CheckpointOldestPending *prometheus.GaugeVec   // source: age of the oldest batch not yet confirmed
@@ -73,6 +76,8 @@ func NewMetrics(inFlight, limit func() float64) *Metrics {
 	m.SourceOwned = gauge("source_owned_partitions", "Partitions this instance reads.", "source")
 	m.DecodeBad = counter("decode_bad_total", "Pieces of payloads that could not be read, sent to the dead letters.", "source", "class")
 	m.DecodeRepaired = counter("decode_repaired_total", "Records whose JSON was repaired.", "source", "repair")
+	m.RouteEvents = counter("route_events_total", "Events that a route with a condition or a rule took, dropped or left out.", "route", "outcome")
+	m.SourceUnrouted = counter("source_unrouted_events_total", "Events whose condition no route met.", "source")
 	m.CheckpointSaves = counter("checkpoint_saves_total", "Checkpoints written.", "source")
 	m.CheckpointSaveErrors = counter("checkpoint_save_errors_total", "Checkpoint writes that failed; they are tried again.", "source")
 	m.CheckpointOldestPending = gauge("checkpoint_oldest_pending_seconds", "Age of the oldest batch that is not confirmed by every required sink.", "source")
