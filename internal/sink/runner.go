@@ -275,11 +275,23 @@ func (r *Runner) working() {
 
 // failing notes a failure and returns for how long the sink has been failing.
 func (r *Runner) failing(err error) time.Duration {
+	var partial *PartialError
+	if errors.As(err, &partial) {
+		_, err = partial.first()
+	}
+	state, remedy := status.Retrying, "check the destination; nothing is lost while it is down"
+	var known *RemedyError
+	if errors.As(err, &known) {
+		remedy = known.Remedy
+		if known.Person {
+			state = status.Failed
+		}
+	}
 	now := time.Now()
 	if r.failingSince.CompareAndSwap(0, now.UnixNano()) {
-		r.cfg.Logger.Warn("sink fails: its events are tried again", "sink", r.cfg.Name, "error", err)
+		r.cfg.Logger.Warn("sink fails: its events are tried again", "sink", r.cfg.Name, "error", err, "remedy", remedy)
 	}
-	r.cfg.Status.Set(status.Retrying, err.Error(), "check the destination; nothing is lost while it is down")
+	r.cfg.Status.Set(state, err.Error(), remedy)
 	since := r.failingSince.Load()
 	if since == 0 { // another worker got through in between
 		return 0

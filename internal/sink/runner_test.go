@@ -312,3 +312,25 @@ func TestWhatSomebodyWaitsForIsNotDropped(t *testing.T) {
 		t.Errorf("dropped %d events over the bound, want the oldest", n)
 	}
 }
+
+func TestTheRemedyReachesTheOperator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reject := fmt.Errorf("%w: bad", ErrRejected)
+		refused := &PartialError{Failed: map[int]error{0: reject, 1: &RemedyError{Err: errors.New("not allowed"), Remedy: "grant the role", Person: true}}}
+		b := newBench(t, delivery(nil), fail(refused), fail(refused))
+		defer b.stop()
+		b.put("a", "b", "c")
+		synctest.Wait()
+		got := b.runner.cfg.Status.Report()
+		if got.State != status.Failed || got.Reason != "not allowed" || got.Remedy != "grant the role" {
+			t.Errorf("status = %+v; want what the sink knows", got)
+		}
+		b.wantLetters("a/rejected/out")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := b.runner.cfg.Status.Report(); got.State != status.OK {
+			t.Errorf("status = %+v after it works again; want ok", got)
+		}
+		b.wantSafe(1)
+	})
+}

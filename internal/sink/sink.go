@@ -47,8 +47,37 @@ type PartialError struct {
 }
 
 func (e *PartialError) Error() string {
-	for i, err := range e.Failed {
-		return fmt.Sprintf("%d events failed, event %d: %v", len(e.Failed), i, err)
+	i, err := e.first()
+	if err == nil {
+		return "no event failed"
 	}
-	return "no event failed"
+	return fmt.Sprintf("%d events failed, event %d: %v", len(e.Failed), i, err)
 }
+
+// first returns the first event that is to be tried again, else the first one
+// that failed.
+func (e *PartialError) first() (index int, err error) {
+	index = -1
+	for i, failure := range e.Failed {
+		better := errors.Is(err, ErrRejected) && !errors.Is(failure, ErrRejected)
+		same := errors.Is(err, ErrRejected) == errors.Is(failure, ErrRejected)
+		if index < 0 || better || same && i < index {
+			index, err = i, failure
+		}
+	}
+	return index, err
+}
+
+// RemedyError is an error of which the sink knows what the operator can do.
+type RemedyError struct {
+	Err    error
+	Remedy string // e.g. a role to grant, with the command
+	// Person says that it will not pass before somebody does so. It is tried
+	// again all the same.
+	Person bool
+}
+
+func (e *RemedyError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the destination's own error.
+func (e *RemedyError) Unwrap() error { return e.Err }

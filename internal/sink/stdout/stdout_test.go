@@ -13,7 +13,7 @@ import (
 func TestContract(t *testing.T) {
 	sinktest.Run(t, func(*testing.T) sinktest.Harness {
 		var out bytes.Buffer
-		return sinktest.Harness{Sink: New(&out), Received: func(*testing.T) []string {
+		return sinktest.Harness{Sink: New(&out), Lacks: sinktest.Local(), Received: func(*testing.T) []string {
 			return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 		}}
 	})
