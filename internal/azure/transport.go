@@ -45,6 +45,8 @@ func HTTPClient(trust *tls.Config, proxy string) (*http.Client, error) {
 	transport := defaults.Clone()
 	transport.TLSClientConfig = trust.Clone()
 	transport.ResponseHeaderTimeout = 2 * time.Minute
+	// As many as work on one host at a time keep their connections.
+	transport.MaxIdleConnsPerHost = 32
 	if proxy != "" {
 		u, err := url.Parse(proxy)
 		if err != nil {
