@@ -28,6 +28,9 @@ type Payload struct {
 	// Position is where the payload stands in its partition: the sequence
 	// number of a hub message, the byte offset in a blob.
 	Position int64
+	// Key identifies the payload in its partition where its position does not,
+	// as with the rows of a query; zero where it does.
+	Key [16]byte
 	// Enqueued is when Azure took the payload in; zero if not known.
 	Enqueued time.Time
 }

@@ -347,7 +347,7 @@ func (w *Worker) expandMember(n int) {
 }
 
 // identify returns the record's id: its own if its log type has one, else its
-// position, else a hash of its bytes.
+// position or its payload's key, else a hash of its bytes.
 func (w *Worker) identify() event.ID {
 	for _, parts := range w.logType.id {
 		if w.appendID(parts) {
@@ -357,7 +357,11 @@ func (w *Worker) identify() event.ID {
 	w.lower = w.lower[:0]
 	if o := w.in.Origin; o != nil && o.Namespace != "" {
 		w.lower = append(append(w.lower, o.Namespace...), '/')
-		w.lower = append(strconv.AppendInt(w.lower, w.in.Position, 10), '/')
+		if w.in.Key != [16]byte{} {
+			w.lower = append(hex.AppendEncode(w.lower, w.in.Key[:]), '/')
+		} else {
+			w.lower = append(strconv.AppendInt(w.lower, w.in.Position, 10), '/')
+		}
 		w.lower = strconv.AppendInt(w.lower, int64(w.in.Number), 10)
 		return event.ID(w.lower)
 	}

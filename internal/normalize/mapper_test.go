@@ -139,6 +139,9 @@ func TestIdentity(t *testing.T) {
 		})
 	}
 	w := workers[1]
+	if _, r := append1(t, w, Input{Origin: origin, Position: 42, Key: [16]byte{0xab, 15: 1}}, `{"a":1}`); r.ID != "ns/hub/3/ab000000000000000000000000000001/0" {
+		t.Errorf("with a key the id is %q", r.ID)
+	}
 	_, a := append1(t, w, Input{}, `{"a":1}`)
 	_, b := append1(t, w, Input{}, `{"a":2}`)
 	_, again := append1(t, w, Input{}, `{"a":1}`)

@@ -15,11 +15,12 @@ type Input struct {
 	// of the node.
 	Raw     []byte
 	Repairs []string // names of what had to be repaired in Raw to read it
-	// Origin, Position and Number make the ID of a record that has none of its
-	// own. Origin may be nil.
+	// Origin, Position (or Key, where it is not zero) and Number make the ID of a
+	// record that has none of its own. Origin may be nil.
 	Origin   *event.Origin
-	Position int64 // of the payload in its partition
-	Number   int   // of the record in its payload
+	Position int64    // of the payload in its partition
+	Key      [16]byte // of the payload in its partition
+	Number   int      // of the record in its payload
 	// Enqueued is when Azure took the record in; it stands in for the time of a
 	// record that has none. May be zero.
 	Enqueued time.Time

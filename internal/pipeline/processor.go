@@ -284,7 +284,7 @@ func (p *processor) normalize(work *part, origin *event.Origin) {
 	}
 	for i := range work.payloads {
 		payload := &work.payloads[i]
-		in.Position, in.Enqueued = payload.Position, payload.Enqueued
+		in.Position, in.Key, in.Enqueued = payload.Position, payload.Key, payload.Enqueued
 		s.decoder.Decode(payload.Body, record, bad)
 	}
 }
