@@ -46,7 +46,7 @@ fuzz: ## Fuzz every target for FUZZTIME (5m) each.
 
 .PHONY: gen
 gen: ## Rewrite what is generated: option tables in READMEs, golden files.
-	go test ./internal/component ./internal/normalize/... -run 'Golden|Reference|Readme|README' -update
+	go test ./internal/component ./internal/normalize/... -run 'Golden|Reference|Readme|README|Docs' -update
 
 .PHONY: clean
 clean: ## Remove what was built and installed.

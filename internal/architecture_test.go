@@ -42,7 +42,7 @@ var rules = []rule{
 	{why: "decode cuts bytes", of: []string{"internal/decode"}, own: []string{"internal/jsonscan"}, foreign: []string{"net...", "os"}},
 	{
 		why: "normalize is pure", of: []string{"internal/normalize"},
-		own: []string{"internal/event", "internal/jsonscan", "internal/decode"}, foreign: []string{"net", "net/http", "os"},
+		own: []string{"internal/event", "internal/jsonscan", "internal/decode", "internal/normalize/ocsf"}, foreign: []string{"net", "net/http", "os"},
 	},
 	{why: "dead letters know no component", of: []string{"internal/deadletter"}, own: []string{"internal/event", "internal/durable"}},
 	{why: "the configuration knows no component", of: []string{"internal/config"}},

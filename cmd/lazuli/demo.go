@@ -21,7 +21,7 @@ type demoCommand struct {
 	Events   uint64        `placeholder:"N" help:"Stop after this many events, as fast as they go; without it, events trickle until Ctrl-C."`
 	Duration time.Duration `placeholder:"D" help:"Stop after this time, e.g. 30s."`
 	Rate     int           `placeholder:"N" help:"Events a second (200; with --events, as fast as they go)."`
-	Schema   string        `enum:"raw,ecs" default:"ecs" help:"What the events look like: raw or ecs (${default})."`
+	Schema   string        `enum:"raw,ecs,ocsf" default:"ecs" help:"What the events look like: raw, ecs or ocsf (${default})."`
 	Output   string        `placeholder:"FILE" help:"Where the events go; overwritten. A temporary file by default."`
 	Seed     uint64        `placeholder:"N" help:"Decides the tenant and its records; by default the time does."`
 

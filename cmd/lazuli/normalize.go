@@ -21,7 +21,7 @@ import (
 )
 
 type normalizeCommand struct {
-	Schema      string   `required:"" enum:"raw,ecs" placeholder:"raw|ecs" help:"What the events look like."`
+	Schema      string   `required:"" enum:"raw,ecs,ocsf" placeholder:"raw|ecs|ocsf" help:"What the events look like."`
 	Mapping     []string `placeholder:"FILE" help:"A mapping file of your own; may be repeated."`
 	DeadLetters string   `placeholder:"FILE" help:"Write what could not be read to this file, as dead letters."`
 	Strict      bool     `help:"Exit with status 1 if anything could not be read."`

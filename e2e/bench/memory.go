@@ -36,6 +36,8 @@ func inMemory(rounds int) {
 		{"decode, raw", normalizer(messages, normalize.Raw, true)},
 		{"decode, ECS", normalizer(messages, normalize.ECS, true)},
 		{"decode, ECS without event.original", normalizer(messages, normalize.ECS, false)},
+		{"decode, OCSF", normalizer(messages, normalize.OCSF, true)},
+		{"decode, OCSF without raw_data", normalizer(messages, normalize.OCSF, false)},
 	}
 	speeds, allocs := make([][]float64, len(work)), make([]float64, len(work))
 	for range rounds {

@@ -110,7 +110,7 @@ type Route struct {
 	Where  string   `yaml:"where" example:"log_type != 'storage_read'" doc:"Condition on the event; all events if empty. docs/routing.md describes the language."`
 	Drop   bool     `yaml:"drop" doc:"Events that match end here: no route below gets them. Instead of to."`
 	Sample int      `yaml:"sample" min:"0" max:"1000000" doc:"Deliver one event in this many, chosen by its id, so that a repeat is treated alike. 0 delivers all."`
-	Schema string   `yaml:"schema" enum:"ecs|raw" doc:"ecs: Elastic Common Schema. raw: the record as Azure wrote it, one per line."`
+	Schema string   `yaml:"schema" enum:"ecs|ocsf|raw" doc:"ecs: Elastic Common Schema. ocsf: Open Cybersecurity Schema Framework 1.8.0. raw: the record as Azure wrote it, one per line."`
 	Redact Redact   `yaml:"redact" doc:"What is private in the events of this route. event.original is left out where something is redacted."`
 	To     []string `yaml:"to" example:"[\"*\"]" doc:"Names of sinks, or \"*\" for all. Required without drop."`
 }

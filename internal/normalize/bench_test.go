@@ -62,6 +62,12 @@ func BenchmarkECS(b *testing.B) {
 	}
 }
 
+func BenchmarkOCSF(b *testing.B) {
+	for _, c := range benchCases {
+		b.Run(c.name, func(b *testing.B) { benchmark(b, OCSF, c.template) })
+	}
+}
+
 func BenchmarkRaw(b *testing.B) {
 	for _, c := range benchCases {
 		b.Run(c.name, func(b *testing.B) { benchmark(b, Raw, c.template) })

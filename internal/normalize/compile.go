@@ -2,6 +2,7 @@ package normalize
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,20 +16,34 @@ type compiler struct {
 	p program
 	// slotOf tells paths that were seen before.
 	slotOf map[string]int32
+	maps   map[string]yamlValue // those that rows name
+	typed  bool                 // the targets are attributes with a type
 }
 
-func compileRows(rows []rowSpec) (*program, error) {
-	c := &compiler{slotOf: map[string]int32{}}
+func newCompiler(maps map[string]yamlValue) *compiler {
+	c := &compiler{slotOf: map[string]int32{}, maps: maps}
 	c.p.paths = &pathNode{}
 	c.p.root = &outNode{}
+	return c
+}
+
+func compileRows(rows []rowSpec, maps map[string]yamlValue) (*program, error) {
+	c := newCompiler(maps)
 	for i := range rows {
+		if rows[i].each != "" || rows[i].fallback != nil {
+			return nil, rowError(&rows[i], fmt.Errorf("each and fallback go with OCSF; write schema: ocsf at the top of the file, or remove them"))
+		}
 		if err := c.row(&rows[i]); err != nil {
-			return nil, &MappingError{File: rows[i].file, Line: rows[i].line, Rule: fmt.Sprintf("field %s: %v", rows[i].to, err)}
+			return nil, rowError(&rows[i], err)
 		}
 	}
 	c.p.root.sort()
 	c.p.root.fix()
 	return &c.p, nil
+}
+
+func rowError(row *rowSpec, err error) error {
+	return &MappingError{File: row.file, Line: row.line, Rule: fmt.Sprintf("field %s: %v", row.to, err)}
 }
 
 // sort puts members in the order of their names: the order of a document does
@@ -43,22 +58,31 @@ func (n *outNode) sort() {
 // fix finds what needs no rules: values that are the same in every document,
 // and those that are just one member of the record.
 func (n *outNode) fix() {
-	constant := len(n.trees) == 0 && len(n.children) > 0
-	object := []byte{'{'}
+	for _, element := range n.elements {
+		element.fix()
+	}
+	for _, e := range n.each {
+		e.sub.root.fix()
+	}
+	constant := len(n.trees) == 0 && len(n.children) > 0 && n.each == nil && (n.checks == nil || n.checks.met(1<<len(n.children)-1))
+	object := append(slices.Clone(n.key), '{')
 	for i, child := range n.children {
 		child.fix()
 		constant = constant && child.fixed != nil
-		if i > 0 {
-			object = append(object, ',')
+		if constant {
+			object = append(object, child.fixed[1-min(i, 1):]...)
 		}
-		object = append(append(object, child.key[1:]...), child.fixed...)
 	}
 	switch {
+	case n.enum != nil:
+		if r := n.rules[0]; r.conds == nil && r.literals != nil {
+			n.fixed = n.enum.members[r.enum]
+		}
 	case constant:
 		n.fixed = append(object, '}')
 	case len(n.rules) > 0 && !n.list:
 		if r := n.rules[0]; r.conds == nil && r.literals != nil {
-			n.fixed = r.literals[0]
+			n.fixed = append(slices.Clone(n.key), r.literals[0]...)
 		} else if len(n.rules) == 1 && r.conds == nil && len(r.sources) == 1 && r.sources[0].isMember() {
 			n.copied = &r.sources[0]
 		}
@@ -113,18 +137,32 @@ func (n *outNode) child(name, place string) *outNode {
 	return c
 }
 
-func (c *compiler) rule(spec *rowSpec) (*rule, error) {
-	r := &rule{}
-	for _, s := range spec.conds {
+// conds compiles conditions.
+func (c *compiler) conds(specs []condSpec) ([]cond, error) {
+	var conds []cond
+	for _, s := range specs {
 		src, err := c.source(s.path)
 		if err != nil {
 			return nil, err
 		}
 		cd := cond{source: src, any: s.any, negate: s.negate}
 		for _, v := range s.values {
-			cd.values.add(strings.ToLower(v), 0)
+			if g := newGlob(v); g != nil {
+				cd.globs = append(cd.globs, g)
+			} else {
+				cd.values.add(strings.ToLower(v), 0)
+			}
 		}
-		r.conds = append(r.conds, cd)
+		conds = append(conds, cd)
+	}
+	return conds, nil
+}
+
+func (c *compiler) rule(spec *rowSpec) (*rule, error) {
+	r := &rule{}
+	var err error
+	if r.conds, err = c.conds(spec.conds); err != nil {
+		return nil, err
 	}
 	if spec.value != nil {
 		if len(spec.as) > 0 || spec.cases != nil || spec.only != "" {
@@ -160,7 +198,14 @@ func (c *compiler) rule(spec *rowSpec) (*rule, error) {
 		if r.tree != nil {
 			return nil, fmt.Errorf("map does not go with a tree")
 		}
-		cases, err := casesOf(*spec.cases, strings.HasSuffix(spec.to, "[]"))
+		table := *spec.cases
+		if table.kind == yamlString {
+			var ok bool
+			if table, ok = c.maps[spec.cases.text]; !ok {
+				return nil, fmt.Errorf("map: there is no map %q; write old and new values, or one of %s", spec.cases.text, known(c.maps))
+			}
+		}
+		cases, err := casesOf(table, strings.HasSuffix(spec.to, "[]"))
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +239,17 @@ func (c *compiler) transforms(r *rule, spec *rowSpec) error {
 			r.tree = tree
 			continue
 		}
+		if name == "split" && c.typed {
+			if argument == "" || !strings.HasSuffix(spec.to, "[]") {
+				return fmt.Errorf("as: split X makes the elements of a list, to: NAME[]")
+			}
+			r.split = cmp.Or(strings.TrimSuffix(argument, "blank"), " ")
+			continue
+		}
 		if f, ok := finishers[name]; ok {
+			if c.typed {
+				return fmt.Errorf("as: %q does not go with OCSF: the type of the attribute says what is made of the value", as)
+			}
 			if f.argument != (argument != "") {
 				return fmt.Errorf("as: %q is written %q", as, f.usage)
 			}
@@ -263,7 +318,8 @@ func (c *compiler) source(path string) (source, error) {
 	}
 	src := source{slot: c.slotOf[id]}
 	if last := segments[keys-1]; last.index != noIndex {
-		src.path = append(src.path, segment{index: last.index})
+		last.name = "" // it leads to the slot
+		src.path = append(src.path, last)
 		src.path = append(src.path, segments[keys:]...)
 	}
 	return src, nil
@@ -474,6 +530,8 @@ func casesOf(v yamlValue, list bool) (*caseTable, error) {
 		}
 		if m.key == "*" {
 			t.other = len(t.literals)
+		} else if g := newGlob(m.key); g != nil {
+			t.globs = append(t.globs, caseGlob{g, int32(len(t.literals))})
 		} else {
 			t.names.add(strings.ToLower(m.key), int32(len(t.literals)))
 		}

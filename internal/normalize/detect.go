@@ -202,7 +202,7 @@ func (w *Worker) look() overview {
 // that some log types carry in strings in the place of the string.
 func (w *Worker) detect() {
 	d := w.m.detector
-	w.timeText, w.timeAssumed = nil, false
+	w.timeText, w.timeAssumed, w.timeWritten, w.timeNode, w.idNode = nil, false, nil, -1, -1
 	w.time = w.in.Enqueued
 	seen := w.look()
 	w.form = w.formOf(seen.typ, seen.hasTime)
@@ -314,7 +314,7 @@ func (w *Worker) readTime(n int) bool {
 	if !ok {
 		return false
 	}
-	w.time = t
+	w.time, w.timeWritten, w.timeNode = t, text, int32(n)
 	if canonical {
 		w.timeText = text
 	}
@@ -343,7 +343,7 @@ func (w *Worker) expandMember(n int) {
 		// Nested too deep together: the string stays a string.
 		return
 	}
-	w.x, w.node = &w.expanded, 0
+	w.x, w.node, w.timeNode = &w.expanded, 0, -1
 }
 
 // identify returns the record's id: its own if its log type has one, else its
@@ -386,6 +386,9 @@ func (w *Worker) appendID(parts []idPart) bool {
 		}
 		if i == 0 {
 			w.lower = append(w.lower, text...)
+			if len(parts) == 1 {
+				w.idNode = int32(n)
+			}
 			continue
 		}
 		w.lower = append(w.lower, '@')

@@ -1,6 +1,6 @@
 // Package normalize turns one indexed record into one event of a schema: the
-// record itself on one line (raw), or a document of the Elastic Common Schema
-// (ecs). What is mapped to what stands in the tables under mappings/; README.md
+// record itself on one line (raw), a document of the Elastic Common Schema (ecs),
+// or an event of the Open Cybersecurity Schema Framework (ocsf). What is mapped to what stands in the tables under mappings/; README.md
 // describes their language. They are compiled once, into a trie of the source
 // paths and a program that appends the document.
 //

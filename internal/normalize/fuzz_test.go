@@ -13,12 +13,18 @@ import (
 )
 
 // FuzzNormalize gives any JSON to all schemas: each record is one event on one
-// line of valid JSON, and its ID and time do not depend on the schema.
+// line of valid JSON, its ID and time do not depend on the schema, and its OCSF
+// event is what the schema allows.
 func FuzzNormalize(f *testing.F) {
 	inputs, err := filepath.Glob("testdata/*/input*.json")
 	if err != nil {
 		f.Fatal(err)
 	}
+	more, err := filepath.Glob("testdata/ocsf/*/input.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	inputs = append(inputs, more...)
 	for _, name := range inputs {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -42,6 +48,7 @@ func FuzzNormalize(f *testing.F) {
 	}
 	raw, ecs := compile(f, Raw, DefaultOptions()).Worker(), compile(f, ECS, DefaultOptions()).Worker()
 	slim := compile(f, ECS, Options{}).Worker()
+	classed, slimClassed := compile(f, OCSF, DefaultOptions()).Worker(), compile(f, OCSF, Options{}).Worker()
 	f.Fuzz(func(t *testing.T, record []byte) {
 		var x jsonscan.Index
 		n, err := x.Scan(record)
@@ -53,7 +60,7 @@ func FuzzNormalize(f *testing.F) {
 			in.Origin = &event.Origin{Namespace: "ns", Tenant: "t"}
 		}
 		_, want := raw.Append(nil, in)
-		for _, w := range []*Worker{raw, ecs, slim} {
+		for _, w := range []*Worker{raw, ecs, slim, classed, slimClassed} {
 			out, r := w.Append(nil, in)
 			if w == raw {
 				// The record itself may repeat a name: it is passed on as it is.
@@ -62,6 +69,9 @@ func FuzzNormalize(f *testing.F) {
 				}
 			} else {
 				checkEvent(t, out, r)
+			}
+			if w == classed || w == slimClassed {
+				checkOCSF(t, out)
 			}
 			if r.ID != want.ID || !r.Time.Equal(want.Time) || r.LogType != want.LogType {
 				t.Fatalf("schema %s says %v, raw says %v", r.Schema, r, want)
@@ -107,26 +117,40 @@ func FuzzCompile(f *testing.F) {
 		`{"Type":"SigninLogs","Id":"12345678","Status":"{}"}`, `{"createdDateTime":1,"appId":"x"}`,
 		`{"category":"AuditLogs"}`, `{"category":"X","a":{"b":"12345678"}}`, `[{}]`,
 	}
-	builtins, err := builtinFiles(ECS)
-	if err != nil {
-		f.Fatal(err)
+	for _, s := range []string{
+		"log_types: unknown\nclasses: [{class: api_activity, when: {a: 'x*'}, fields: [{to: 'resources[0].uid', from: a}, {to: 'resources[]', each: 'b[c=d].e', fields: [{to: name, from: .}]}]}, {class: base_event}]",
+		"log_types: entra_signin\nfields: [{to: user, fallback: {name: x}}, {to: status_id, from: a, map: {b: Success, '*': 99}}, {to: 'metadata.labels[]', from: a, as: split ;}, {to: unmapped, from: ., as: rest, omit: a}]",
+	} {
+		f.Add(s)
+	}
+	builtins := map[Schema][]*fileSpec{}
+	for _, schema := range []Schema{ECS, OCSF} {
+		files, err := builtinFiles(schema)
+		if err != nil {
+			f.Fatal(err)
+		}
+		builtins[schema] = files
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		m, err := compileFiles(ECS, builtins, Options{KeepOriginal: true, Files: []File{{Name: "user.yaml", Data: []byte(text)}}})
-		if err != nil {
-			if e, ok := err.(*MappingError); !ok || e.File == "" || e.Line < 1 {
-				t.Fatalf("error without a place: %v", err)
+		for schema, files := range builtins {
+			m, err := compileFiles(schema, files, Options{KeepOriginal: true, Files: []File{{Name: "user.yaml", Data: []byte("schema: " + string(schema) + "\n" + text)}}})
+			if err != nil {
+				if e, ok := err.(*MappingError); !ok || e.File == "" || e.Line < 1 {
+					t.Fatalf("error without a place: %v", err)
+				}
+				continue
 			}
-			return
-		}
-		w := m.Worker()
-		for _, record := range records {
-			var x jsonscan.Index
-			if _, err := x.Scan([]byte(record)); err != nil {
-				t.Fatal(err)
+			w := m.Worker()
+			for _, record := range records {
+				var x jsonscan.Index
+				if _, err := x.Scan([]byte(record)); err != nil {
+					t.Fatal(err)
+				}
+				out, r := w.Append(nil, Input{Index: &x})
+				if checkEvent(t, out, r); schema == OCSF {
+					checkOCSF(t, out)
+				}
 			}
-			out, r := w.Append(nil, Input{Index: &x})
-			checkEvent(t, out, r)
 		}
 	})
 }

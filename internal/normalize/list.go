@@ -5,7 +5,7 @@ import "bytes"
 // appendList appends what all rules give, each value once.
 func (w *Worker) appendList(dst []byte, n *outNode) ([]byte, bool) {
 	dst = append(dst, '[')
-	l := listWriter{w: w, base: len(w.marks)}
+	l := listWriter{w: w, node: n, base: len(w.marks)}
 	for _, r := range n.rules {
 		if !w.holds(r.conds) {
 			continue
@@ -30,6 +30,7 @@ func (w *Worker) appendList(dst []byte, n *outNode) ([]byte, bool) {
 // they stand.
 type listWriter struct {
 	w    *Worker
+	node *outNode
 	base int
 	many manyNames // the elements of a long list
 }
@@ -55,11 +56,31 @@ func (l *listWriter) appendSource(dst []byte, r *rule, src *source) []byte {
 				}
 				continue
 			}
+			if r.split != "" {
+				dst = l.appendParts(dst, r, n)
+				continue
+			}
 			out, start := l.separate(dst)
 			out, ok := w.appendValue(out, r, int(n))
+			if ok {
+				w.use(r, n)
+			}
 			dst = l.keep(out, len(dst), start, ok)
 		}
 	}
+	return dst
+}
+
+// appendParts appends the parts of a text that holds several elements.
+func (l *listWriter) appendParts(dst []byte, r *rule, n int32) []byte {
+	rest, more := l.w.textOf(r.only, int(n))
+	for more {
+		var part []byte
+		if part, rest, more = bytes.Cut(rest, []byte(r.split)); len(bytes.TrimSpace(part)) > 0 {
+			dst = l.appendText(dst, r, bytes.TrimSpace(part))
+		}
+	}
+	l.w.use(r, n)
 	return dst
 }
 
@@ -103,6 +124,7 @@ func (l *listWriter) keep(dst []byte, mark, start int, ok bool) []byte {
 		return dst[:mark]
 	}
 	l.w.marks = append(l.w.marks, span{start, len(dst)})
+	l.w.observe(l.node, start, len(dst))
 	return dst
 }
 

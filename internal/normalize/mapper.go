@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,14 +15,15 @@ type Schema string
 
 // The schemas there are.
 const (
-	Raw Schema = "raw" // the record itself, on one line
-	ECS Schema = "ecs" // Elastic Common Schema
+	Raw  Schema = "raw"  // the record itself, on one line
+	ECS  Schema = "ecs"  // Elastic Common Schema
+	OCSF Schema = "ocsf" // Open Cybersecurity Schema Framework
 )
 
 // Options are what can be chosen when a Mapper is compiled.
 type Options struct {
 	// KeepOriginal puts the bytes of the record into the document, as
-	// event.original.
+	// event.original or raw_data.
 	KeepOriginal bool
 	// Files are mapping files of the user: they define log types, map those
 	// that have no table, and add to or override the built-in tables.
@@ -53,8 +55,8 @@ var builtin embed.FS
 // and compiles them. The error is a *MappingError, with file and line, where a
 // file is wrong.
 func Compile(schema Schema, opts Options) (*Mapper, error) {
-	if schema != Raw && schema != ECS {
-		return nil, fmt.Errorf("compile mapping tables: there is no schema %q; the schemas are %s and %s", schema, Raw, ECS)
+	if schema != Raw && schema != ECS && schema != OCSF {
+		return nil, fmt.Errorf("compile mapping tables: there is no schema %q; the schemas are %s, %s and %s", schema, Raw, ECS, OCSF)
 	}
 	files, err := builtinFiles(schema)
 	if err != nil {
@@ -64,7 +66,6 @@ func Compile(schema Schema, opts Options) (*Mapper, error) {
 }
 
 func compileFiles(schema Schema, builtins []*fileSpec, opts Options) (*Mapper, error) {
-	own := len(builtins)
 	files := slices.Clone(builtins)
 	for _, f := range opts.Files {
 		spec, err := readFile(f.Name, f.Data)
@@ -87,6 +88,9 @@ func compileFiles(schema Schema, builtins []*fileSpec, opts Options) (*Mapper, e
 	if schema == Raw {
 		return m, nil
 	}
+	other := func(f *fileSpec) bool { return f.schema != schema }
+	own := len(slices.DeleteFunc(slices.Clone(builtins), other))
+	files = slices.DeleteFunc(files, other)
 	return m, m.compilePrograms(files, own, opts)
 }
 
@@ -119,7 +123,9 @@ func builtinFiles(schema Schema) ([]*fileSpec, error) {
 // the user's before the built-in one, or of the generic table.
 func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error {
 	tables := make([][]*fileSpec, len(m.detector.types))
+	named := map[string]yamlValue{}
 	for i := len(files) - 1; i >= 0; i-- {
+		maps.Copy(named, files[i].maps)
 		for _, name := range files[i].logTypes {
 			n := m.detector.numberOf(name)
 			if n < 0 {
@@ -142,12 +148,18 @@ func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error
 			key += f.name + "\n"
 		}
 		if shared[key] == nil {
-			removed := map[string]bool{"event.original": !opts.KeepOriginal}
-			rows, err := gather(tables[n], files, removed)
-			if err != nil {
+			removed := map[string]bool{"event.original": !opts.KeepOriginal, "raw_data": !opts.KeepOriginal}
+			g := gatherer{files: files, removed: removed}
+			if err := g.add(tables[n], 0); err != nil {
 				return err
 			}
-			if shared[key], err = compileRows(rows); err != nil {
+			var err error
+			if m.schema == OCSF {
+				shared[key], err = g.compileClasses(m.detector.types[n].name, tables[n][0].name, named)
+			} else {
+				shared[key], err = compileRows(g.rows, named)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -162,40 +174,90 @@ func generic(files []*fileSpec) *fileSpec {
 	return files[i]
 }
 
-// gather returns the rows of tables and of what they include. A table's own
+// gatherer gathers the rows of tables and of what they include. A table's own
 // rows come before those it includes, so that they win; what it removes are
-// rows of those after it. It adds to removed.
-func gather(tables, files []*fileSpec, removed map[string]bool) (rows []rowSpec, err error) {
-	var add func(f *fileSpec, depth int) error
-	add = func(f *fileSpec, depth int) error {
+// rows of those after it.
+type gatherer struct {
+	files   []*fileSpec
+	removed map[string]bool
+	rows    []rowSpec
+	classes []classSpec
+	before  []int // of each class: how many of rows come before its own
+}
+
+func (g *gatherer) add(tables []*fileSpec, depth int) error {
+	for _, f := range tables {
 		if depth > 8 {
 			return &MappingError{File: f.name, Line: 1, Rule: "include: nested deeper than 8; do files include each other?"}
 		}
-		for i := range f.rows {
-			if !removed[strings.TrimSuffix(f.rows[i].to, "[]")] {
-				rows = append(rows, f.rows[i])
+		for _, c := range f.classes {
+			c.rows = slices.DeleteFunc(slices.Clone(c.rows), g.isRemoved)
+			g.classes = append(g.classes, c)
+			g.before = append(g.before, len(g.rows))
+		}
+		for _, row := range f.rows {
+			if row.included = depth > 0; !g.isRemoved(row) {
+				g.rows = append(g.rows, row)
 			}
 		}
 		for _, target := range f.remove {
-			removed[target] = true
+			g.removed[target] = true
 		}
-		for _, name := range f.include {
-			i := slices.IndexFunc(files, func(g *fileSpec) bool { return includeName(g.name) == name })
-			if i < 0 {
-				return &MappingError{File: f.name, Line: 1, Rule: fmt.Sprintf("include: there is no file %q", name)}
-			}
-			if err := add(files[i], depth+1); err != nil {
-				return err
-			}
+		included, err := g.included(f.include, f.name, 1)
+		if err != nil {
+			return err
 		}
-		return nil
+		if err := g.add(included, depth+1); err != nil {
+			return err
+		}
 	}
-	for _, f := range tables {
-		if err := add(f, 0); err != nil {
+	return nil
+}
+
+func (g *gatherer) isRemoved(row rowSpec) bool { return g.removed[strings.TrimSuffix(row.to, "[]")] }
+
+func (g *gatherer) included(names []string, file string, line int) ([]*fileSpec, error) {
+	var out []*fileSpec
+	for _, name := range names {
+		i := slices.IndexFunc(g.files, func(f *fileSpec) bool { return includeName(f.name) == name })
+		if i < 0 {
+			return nil, &MappingError{File: file, Line: line, Rule: fmt.Sprintf("include: there is no file %q", name)}
+		}
+		out = append(out, g.files[i])
+	}
+	return out, nil
+}
+
+// compileClasses compiles what was gathered for a log type of OCSF: of each
+// class its own rows and those it includes, among those of all classes where
+// its table stands.
+func (g *gatherer) compileClasses(logType, table string, named map[string]yamlValue) (*program, error) {
+	if len(g.classes) == 0 {
+		return nil, &MappingError{File: table, Line: 1, Rule: fmt.Sprintf("log type %q has no class of OCSF; write classes: in a table for it, or include: [generic]", logType)}
+	}
+	list := make([]classRows, len(g.classes))
+	for i := range g.classes {
+		c := &g.classes[i]
+		list[i].spec = c
+		add := func(rows []rowSpec, shared bool) {
+			for r := range rows {
+				list[i].rows = append(list[i].rows, classRow{&rows[r], shared})
+			}
+		}
+		included, err := g.included(c.include, c.file, c.line)
+		if err != nil {
 			return nil, err
 		}
+		inner := gatherer{files: g.files, removed: g.removed}
+		if err := inner.add(included, 1); err != nil {
+			return nil, err
+		}
+		add(g.rows[:g.before[i]], true)
+		add(c.rows, false)
+		add(inner.rows, true)
+		add(g.rows[g.before[i]:], true)
 	}
-	return rows, nil
+	return compileClasses(list, named, g.removed)
 }
 
 func includeName(file string) string {

@@ -22,10 +22,10 @@ func TestCompileErrors(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
 		{"not YAML", "fields: [", "user.yaml:1: not YAML"},
 		{"unknown key", "fields:\n - to: a\n   form: b", `user.yaml:3: unknown key "form"`},
-		{"unknown key of the file", "field: []", `user.yaml:1: unknown key "field"; the known ones are define, forms, log_types`},
+		{"unknown key of the file", "field: []", `user.yaml:1: unknown key "field"; the known ones are schema, define, forms, log_types`},
 		{"key twice", "fields:\n - {to: a, from: b, to: c}", `user.yaml:2`},
 		{"no target", "fields:\n - {from: b}", "user.yaml:2: a field needs to"},
-		{"no source", "fields:\n - {to: b}", "user.yaml:2: field b needs exactly one of from, value and format, has 0"},
+		{"no source", "fields:\n - {to: b}", "user.yaml:2: field b needs exactly one of from, value, format, each and fallback, has 0"},
 		{"two sources", "fields:\n - {to: b, from: a, value: 1}", "has 2"},
 		{"unknown transform", "log_types: [unknown]\nfields:\n - {to: b, from: a, as: lowercase}", `user.yaml:3: field b: as: unknown transform "lowercase"; the known ones are tree, after`},
 		{"missing argument", "log_types: [unknown]\nfields:\n - {to: b, from: a, as: before}", `as: "before" is written "before @"`},
@@ -40,7 +40,7 @@ func TestCompileErrors(t *testing.T) {
 		{"value where an object is", "log_types: [door]\ndefine: [{name: door, category: d}]\nfields:\n - {to: b.c, from: a}\n - {to: b, from: a}", "user.yaml:5: field b: it is an object in user.yaml:4"},
 		{"list and value", "log_types: [unknown]\nfields:\n - {to: b, from: a}\n - {to: 'b[]', from: a}", "write the target with [] in both or in none"},
 		{"tree keys without a tree", "fields:\n - {to: b, from: a, omit: [c]}", "go with as: tree"},
-		{"map that is no map", "log_types: [unknown]\nfields:\n - {to: b, from: a, map: c}", "map must be a map of old to new values, is a text"},
+		{"map that is no map", "log_types: [unknown]\nfields:\n - {to: b, from: a, map: c}", `map: there is no map "c"`},
 		{"constant that is no number of JSON", "log_types: [unknown]\nfields:\n - {to: b, value: .inf}", "user.yaml:3"},
 		{"unknown log type", "log_types: [door]", `there is no log type "door"`},
 		{"log type that matches nothing", "define: [{name: door}]", `log type "door" would match nothing`},
@@ -66,7 +66,7 @@ func TestCompileErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Compile("ocfs", DefaultOptions()); err == nil || !strings.Contains(err.Error(), "raw and ecs") {
+	if _, err := Compile("ocfs", DefaultOptions()); err == nil || !strings.Contains(err.Error(), "raw, ecs and ocsf") {
 		t.Errorf("unknown schema: %v", err)
 	}
 }

@@ -256,7 +256,7 @@ func mapAlone(t *testing.T, table, record string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := compileRows(f.rows)
+	p, err := compileRows(f.rows, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

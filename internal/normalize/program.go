@@ -1,12 +1,25 @@
 package normalize
 
-import "github.com/lazuli-logs/lazuli/internal/jsonscan"
+import (
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+	"github.com/lazuli-logs/lazuli/internal/normalize/ocsf"
+)
 
 // program is a compiled mapping table: where the values it needs lie in a
 // record, and how the document is put together from them. It is immutable.
 type program struct {
 	paths *pathNode
 	slots int // how many values the paths lead to
+	root  *outNode
+	// classes are what a record may become in OCSF, instead of root: the first
+	// whose conditions hold.
+	classes []classProgram
+}
+
+// classProgram makes an event of one class.
+type classProgram struct {
+	spec  *classSpec
+	conds []cond
 	root  *outNode
 }
 
@@ -32,8 +45,40 @@ type outNode struct {
 	trees    []*rule
 	rules    []*rule
 	list     bool
-	fixed    []byte  // the value, if it is the same in every document
+	fixed    []byte  // the member with its comma, if it is the same in every document
 	copied   *source // the only source, if there is but one and it needs no walk
+
+	// Of an OCSF event:
+	attribute *ocsf.Attribute
+	checks    *objectChecks // of an object
+	elements  []*outNode    // of a list of objects: its first, each from rows of its own
+	each      []*eachRule   // objects made of values of the record, for a list or instead of children
+	enum      *enumTexts    // of an attribute with an id
+	fallback  []byte        // the value if there is no other
+	observe   []byte        // what an observable of the value begins with
+	rest      *treeRule     // the member holds what no other one does
+	observed  bool          // the member lists the observables
+}
+
+// objectChecks are what must be there of an object's members, by their bits.
+type objectChecks struct{ required, anyOf, oneOf uint64 }
+
+// eachRule makes objects of the values a source leads to.
+type eachRule struct {
+	source source
+	conds  []cond // of the value
+	sub    program
+}
+
+// enumTexts are the members that stand for the values of an enum: the id, the
+// caption and, for activities, the type of the event.
+type enumTexts struct {
+	members [][]byte
+	names   nameTable // captions in lower case and ids → index into members
+	// Other is a value that the enum does not have, between the caption it
+	// gets from the record.
+	other               int32
+	otherHead, otherEnd []byte
 }
 
 // rule is one compiled row of a table.
@@ -48,6 +93,12 @@ type rule struct {
 	finish   finisher // nil: pass the value on as it is
 	argument string   // of finish
 	tree     *treeRule
+
+	typed bool      // the value is made one of typ
+	typ   ocsf.Type // of the attribute
+	keeps bool      // nothing of the value is lost
+	split string    // the text holds several elements
+	enum  int32     // of a constant: index into members of the enum
 }
 
 type formatPart struct {
@@ -74,6 +125,7 @@ type special uint8
 const (
 	notSpecial special = iota
 	eventTime
+	timeAsWritten
 	eventID
 	logTypeName
 	originalBytes
@@ -86,6 +138,7 @@ const (
 
 var specials = map[string]special{
 	"$time":         eventTime,
+	"$time_text":    timeAsWritten,
 	"$id":           eventID,
 	"$log_type":     logTypeName,
 	"$original":     originalBytes,
@@ -102,14 +155,21 @@ type cond struct {
 	source source
 	any    bool
 	values nameTable
+	globs  []glob
 	negate bool
 }
 
 // caseTable replaces a text, compared without case, by JSON values.
 type caseTable struct {
 	names    nameTable
+	globs    []caseGlob
 	literals [][][]byte
 	other    int // index of the literals for any other text, or -1
+}
+
+type caseGlob struct {
+	glob  glob
+	index int32
 }
 
 // kindSet is a set of JSON kinds, one bit each.

@@ -52,8 +52,9 @@ func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 func (w *Worker) appendMember(dst []byte, n *outNode, from int) ([]byte, bool) {
 	switch {
 	case n.fixed != nil:
-		dst = append(dst, n.key[from:]...)
-		return append(dst, n.fixed...), true
+		return append(dst, n.fixed[from:]...), true
+	case n.attribute != nil:
+		return w.appendAttribute(dst, n, from)
 	case n.copied != nil:
 		node := w.slots[n.copied.slot]
 		if node < 0 {
@@ -97,12 +98,14 @@ func (w *Worker) appendFirst(dst []byte, rules []*rule) ([]byte, bool) {
 			return append(dst, r.literals[0]...), true
 		}
 		if r.format != nil {
+			used := len(w.used)
 			if text, ok := w.formatted(r); ok {
 				if dst, ok = w.appendText(dst, r, text); ok {
 					return dst, true
 				}
 				dst = dst[:mark]
 			}
+			w.used = w.used[:used]
 			continue
 		}
 		for i := range r.sources {
@@ -113,12 +116,15 @@ func (w *Worker) appendFirst(dst []byte, rules []*rule) ([]byte, bool) {
 				if n < 0 {
 					continue
 				}
-				dst, ok = w.appendValue(dst, r, int(n))
+				if dst, ok = w.appendValue(dst, r, int(n)); ok {
+					w.use(r, n)
+				}
 			} else if src.special != notSpecial {
 				dst, ok = w.appendSpecial(dst, r, src.special)
 			} else {
 				for _, n := range w.collect(src) {
 					if dst, ok = w.appendValue(dst, r, int(n)); ok {
+						w.use(r, n)
 						break
 					}
 					dst = dst[:mark]

@@ -1,6 +1,11 @@
 package normalize
 
-import "github.com/lazuli-logs/lazuli/internal/jsonscan"
+import (
+	"strconv"
+
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+	"github.com/lazuli-logs/lazuli/internal/normalize/ocsf"
+)
 
 // collect returns the nodes a source leads to, until the next call.
 func (w *Worker) collect(src *source) []int32 {
@@ -43,11 +48,20 @@ func (w *Worker) walk(n int, path []segment) {
 	i := 0
 	end := int(w.x.Nodes[n].Next)
 	for c := n + 1; c < end; c = int(w.x.Nodes[c].Next) {
-		if seg.index == allItems || seg.index == i {
+		if seg.index == allItems || seg.index == i || seg.index == someItems && w.isItem(c, &seg) {
 			w.walk(c, path[1:])
 		}
 		i++
 	}
+}
+
+// isItem says whether item n of a list holds what a path asks for.
+func (w *Worker) isItem(n int, seg *segment) bool {
+	if n = w.find(n, seg.key); n < 0 {
+		return false
+	}
+	text, ok := w.textOf(0, n)
+	return ok && string(text) == seg.value
 }
 
 // holds says whether all conditions are met.
@@ -82,7 +96,15 @@ func (w *Worker) matches(c *cond) bool {
 
 func (w *Worker) among(c *cond, text []byte) bool {
 	w.lower = appendLower(w.lower[:0], text)
-	return c.values.find(w.lower) >= 0
+	if c.values.find(w.lower) >= 0 {
+		return true
+	}
+	for _, g := range c.globs {
+		if g.match(w.lower) {
+			return true
+		}
+	}
+	return false
 }
 
 // formatted fills a format in; all of its sources must have a value.
@@ -106,6 +128,7 @@ func (w *Worker) formatted(r *rule) ([]byte, bool) {
 			return nil, false
 		}
 		n := int(nodes[0])
+		w.use(r, int32(n))
 		switch node := &w.x.Nodes[n]; {
 		case node.Kind == jsonscan.String && len(w.x.Text(n)) == 0:
 			return nil, false
@@ -126,6 +149,8 @@ func (w *Worker) appendSpecialText(dst []byte, s special) ([]byte, bool) {
 		if !w.time.IsZero() {
 			dst = w.appendTime(dst)
 		}
+	case timeAsWritten:
+		dst = append(dst, w.timeWritten...)
 	case eventID:
 		dst = append(dst, w.id...)
 	case logTypeName:
@@ -161,6 +186,9 @@ func (w *Worker) appendSpecialText(dst []byte, s special) ([]byte, bool) {
 // appendSpecial appends such a source as JSON. The two that every document has
 // go straight into it.
 func (w *Worker) appendSpecial(dst []byte, r *rule, s special) ([]byte, bool) {
+	if r.typed {
+		w.useSpecial(r, s)
+	}
 	if r.steps == nil && r.cases == nil && r.finish == nil {
 		switch s {
 		case originalBytes:
@@ -168,6 +196,9 @@ func (w *Worker) appendSpecial(dst []byte, r *rule, s special) ([]byte, bool) {
 		case eventTime:
 			if w.time.IsZero() {
 				return dst, false
+			}
+			if r.typed && r.typ == ocsf.Timestamp {
+				return strconv.AppendInt(dst, w.time.UnixMilli(), 10), true
 			}
 			dst = w.appendTime(append(dst, '"'))
 			return append(dst, '"'), true

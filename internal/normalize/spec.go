@@ -11,12 +11,25 @@ import (
 
 type fileSpec struct {
 	name     string // as errors show it, e.g. "ecs/entra_signin.yaml"
+	schema   Schema // of its rows
 	define   []logTypeSpec
 	forms    []formSpec
 	logTypes []string
 	include  []string
 	remove   []string
+	maps     map[string]yamlValue // old to new values, by the name that rows call them by
+	classes  []classSpec
 	rows     []rowSpec
+}
+
+// classSpec is a class that events of the file's log types may be of.
+type classSpec struct {
+	file    string
+	line    int
+	class   string
+	conds   []condSpec
+	include []string
+	rows    []rowSpec
 }
 
 type logTypeSpec struct {
@@ -63,6 +76,13 @@ type rowSpec struct {
 	only   string
 	conds  []condSpec
 	tree   treeSpec
+	// each is the path of values of which each makes an object, by the rows in fields.
+	each     string
+	fields   []rowSpec
+	fallback *yamlValue
+	// included says that the row comes from a file that others include: it is
+	// for those classes that know its target.
+	included bool
 }
 
 type condSpec struct {
@@ -93,9 +113,26 @@ func readFile(name string, data []byte) (*fileSpec, error) {
 		return nil, err
 	}
 	r := specReader{name}
-	f := &fileSpec{name: name}
+	f := &fileSpec{name: name, schema: ECS, maps: map[string]yamlValue{}}
 	err = r.members(root, "a mapping file", func(m yamlMember) (err error) {
 		switch m.key {
+		case "schema":
+			var text string
+			if text, err = r.text(m); err == nil && text != string(ECS) && text != string(OCSF) {
+				err = r.fail(m.line, "schema: a table is for %s or %s, not for %q", ECS, OCSF, text)
+			}
+			f.schema = Schema(text)
+		case "maps":
+			return r.members(m.value, "maps", func(c yamlMember) error {
+				f.maps[c.key] = c.value
+				return nil
+			})
+		case "classes":
+			return r.items(m, func(v yamlValue) error {
+				c, err := r.class(v)
+				f.classes = append(f.classes, c)
+				return err
+			})
 		case "define":
 			return r.items(m, func(v yamlValue) error {
 				d, err := r.logType(v)
@@ -115,17 +152,62 @@ func readFile(name string, data []byte) (*fileSpec, error) {
 		case "remove":
 			f.remove, err = r.texts(m)
 		case "fields":
-			return r.items(m, func(v yamlValue) error {
-				row, err := r.row(v)
-				f.rows = append(f.rows, row)
-				return err
-			})
+			f.rows, err = r.rows(m)
 		default:
-			err = r.unknown(m, "define, forms, log_types, include, remove, fields")
+			err = r.unknown(m, "schema, define, forms, log_types, include, remove, maps, classes, fields")
 		}
 		return err
 	})
+	if err == nil && f.schema != OCSF && len(f.classes) > 0 {
+		err = r.fail(f.classes[0].line, "classes: only OCSF has classes; write schema: ocsf at the top of the file, or remove them")
+	}
 	return f, err
+}
+
+func (r specReader) class(v yamlValue) (c classSpec, err error) {
+	c.file, c.line = r.file, v.line
+	err = r.members(v, "a class", func(m yamlMember) (err error) {
+		switch m.key {
+		case "class":
+			c.class, err = r.text(m)
+		case "when", "unless":
+			err = r.conds(m, &c.conds)
+		case "include":
+			c.include, err = r.texts(m)
+		case "fields":
+			c.rows, err = r.rows(m)
+		default:
+			err = r.unknown(m, "class, when, unless, include, fields")
+		}
+		return err
+	})
+	if err == nil && c.class == "" {
+		err = r.fail(v.line, "a class needs class: its name, for example api_activity")
+	}
+	return c, err
+}
+
+func (r specReader) rows(m yamlMember) (rows []rowSpec, err error) {
+	err = r.items(m, func(v yamlValue) error {
+		row, err := r.row(v)
+		rows = append(rows, row)
+		return err
+	})
+	return rows, err
+}
+
+// conds reads the conditions under when or unless.
+func (r specReader) conds(m yamlMember, to *[]condSpec) error {
+	return r.members(m.value, m.key, func(c yamlMember) (err error) {
+		cond := condSpec{path: c.key, negate: m.key == "unless"}
+		if c.value.kind == yamlString && c.value.text == "*" {
+			cond.any = true
+		} else if cond.values, err = r.texts(c); err != nil {
+			return err
+		}
+		*to = append(*to, cond)
+		return nil
+	})
 }
 
 func (r specReader) logType(v yamlValue) (d logTypeSpec, err error) {
@@ -234,16 +316,15 @@ func (r specReader) row(v yamlValue) (row rowSpec, err error) {
 		case "only":
 			row.only, err = r.text(m)
 		case "when", "unless":
-			return r.members(m.value, m.key, func(c yamlMember) error {
-				cond := condSpec{path: c.key, negate: m.key == "unless"}
-				if c.value.kind == yamlString && c.value.text == "*" {
-					cond.any = true
-				} else if cond.values, err = r.texts(c); err != nil {
-					return err
-				}
-				row.conds = append(row.conds, cond)
-				return nil
-			})
+			err = r.conds(m, &row.conds)
+		case "each":
+			sources++
+			row.each, err = r.text(m)
+		case "fields":
+			row.fields, err = r.rows(m)
+		case "fallback":
+			sources++
+			row.fallback = &m.value
 		case "names":
 			row.tree.names, err = r.text(m)
 		case "names_below":
@@ -255,7 +336,7 @@ func (r specReader) row(v yamlValue) (row rowSpec, err error) {
 		case "shape":
 			row.tree.shape, err = r.textMap(m)
 		default:
-			err = r.unknown(m, "to, from, value, format, as, map, only, when, unless, names, names_below, omit, rename, shape")
+			err = r.unknown(m, "to, from, value, format, each, fields, fallback, as, map, only, when, unless, names, names_below, omit, rename, shape")
 		}
 		return err
 	})
@@ -264,9 +345,11 @@ func (r specReader) row(v yamlValue) (row rowSpec, err error) {
 	case row.to == "":
 		err = r.fail(v.line, "a field needs to: the name of the target field")
 	case sources != 1:
-		err = r.fail(v.line, "field %s needs exactly one of from, value and format, has %d", row.to, sources)
+		err = r.fail(v.line, "field %s needs exactly one of from, value, format, each and fallback, has %d", row.to, sources)
+	case (row.each == "") != (row.fields == nil):
+		err = r.fail(v.line, "field %s: each and fields go together: of each value, fields make an object", row.to)
 	}
-	isTree := slices.Contains(row.as, "tree")
+	isTree := slices.Contains(row.as, "tree") || slices.Contains(row.as, "rest")
 	t := row.tree
 	if err == nil && !isTree && (t.names != "" || t.namesBelow != nil || t.omit != nil || t.rename != nil || t.shape != nil) {
 		err = r.fail(v.line, "field %s: names, names_below, omit, rename and shape go with as: tree", row.to)
@@ -352,14 +435,18 @@ func (r specReader) unknown(m yamlMember, known string) error {
 type segment struct {
 	name  string
 	index int
+	// key and value are what the items must hold, of index someItems.
+	key, value string
 }
 
 const (
-	noIndex  = -1
-	allItems = -2
+	noIndex   = -1
+	allItems  = -2
+	someItems = -3 // [key=value]
 )
 
-// parsePath reads a.b, a.'name.with.dots', a[0].b and a[*].b; "." is the record.
+// parsePath reads a.b, a.'name.with.dots', a[0].b, a[*].b and a[key=value].b;
+// "." is the record.
 func parsePath(s string) ([]segment, error) {
 	if s == "." {
 		return nil, nil
@@ -382,25 +469,28 @@ func parsePath(s string) ([]segment, error) {
 			seg.name, rest = rest[:end], rest[end:]
 		}
 		if seg.name == "" {
-			return nil, fmt.Errorf("path %q holds an empty name; write a.b, a[0].b, a[*].b or a.'name.with.dots'", s)
+			return nil, fmt.Errorf("path %q holds an empty name; write a.b, a[0].b, a[*].b, a[key=text].b or a.'name.with.dots'", s)
 		}
 		if strings.HasPrefix(rest, "[") {
 			end := strings.IndexByte(rest, ']')
 			if end < 0 {
 				return nil, fmt.Errorf("path %q: the bracket is not closed", s)
 			}
-			if in := rest[1:end]; in == "*" {
+			in := rest[1:end]
+			if key, value, found := strings.Cut(in, "="); found && key != "" {
+				seg.index, seg.key, seg.value = someItems, key, value
+			} else if in == "*" {
 				seg.index = allItems
 			} else {
 				seg.index = 0
 				for _, c := range in {
 					if c < '0' || c > '9' || seg.index > 1000 {
-						return nil, fmt.Errorf("path %q: in brackets goes * or a number up to 1000", s)
+						return nil, fmt.Errorf("path %q: in brackets goes *, a number up to 1000 or member=text", s)
 					}
 					seg.index = seg.index*10 + int(c-'0')
 				}
 				if in == "" {
-					return nil, fmt.Errorf("path %q: in brackets goes * or a number up to 1000", s)
+					return nil, fmt.Errorf("path %q: in brackets goes *, a number up to 1000 or member=text", s)
 				}
 			}
 			rest = rest[end+1:]

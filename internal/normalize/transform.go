@@ -38,6 +38,8 @@ var steps = map[string]stepInfo{
 	"until":        {run: stepUntil, argument: true, usage: `until ". "`},
 	"past":         {run: stepPast, argument: true, usage: `past "Action: "`},
 	"part":         {run: stepPart, argument: true, valid: validParts, usage: "part 3, part 2-6 or part 11,13, each with ; or another separator after it if that is no comma"},
+	"unquote":      {run: stepUnquote, usage: "unquote"},
+	"scale":        {run: stepScale, argument: true, usage: "scale 1000"},
 	"ip":           {run: stepIP, usage: "ip"},
 	"port":         {run: stepPort, usage: "port"},
 	"mac":          {run: stepMAC, usage: "mac"},
@@ -101,6 +103,33 @@ func stepAfter(_ *Worker, text []byte, argument string) ([]byte, bool) {
 		return text[i+len(argument):], true
 	}
 	return nil, false
+}
+
+// stepUnquote gives the text that a text holds in quotes, as JSON: Entra writes
+// changed values so. Any other text is given as it is.
+func stepUnquote(w *Worker, text []byte, _ string) ([]byte, bool) {
+	if len(text) < 2 || text[0] != '"' {
+		return text, true
+	}
+	n, err := w.inner.Scan(text)
+	if err != nil || n != len(text) {
+		return text, true
+	}
+	mark := len(w.text)
+	w.text = jsonscan.AppendUnescaped(w.text, w.inner.Text(0))
+	return w.text[mark:len(w.text):len(w.text)], true
+}
+
+// stepScale multiplies a number, and rounds it to a whole one.
+func stepScale(w *Worker, text []byte, factor string) ([]byte, bool) {
+	f, err := strconv.ParseFloat(factor, 64)
+	v, err2 := strconv.ParseFloat(string(text), 64)
+	if v = math.Round(v * f); err != nil || err2 != nil || !(math.Abs(v) < 1<<62) {
+		return nil, false
+	}
+	mark := len(w.text)
+	w.text = strconv.AppendInt(w.text, int64(v), 10)
+	return w.text[mark:len(w.text):len(w.text)], true
 }
 
 func stepIP(_ *Worker, text []byte, _ string) ([]byte, bool) {

@@ -259,14 +259,17 @@ func (g *nameGuard) close() { g.w.marks = g.w.marks[:g.base] }
 
 // admit takes the name at the end of out, with its hash, or says that it is taken.
 func (g *nameGuard) admit(out []byte, start int, h uint32) bool {
-	word, bit := &g.bits[h>>6&15], uint64(1)<<(h&63)
-	marks := g.w.marks[g.base:]
-	if (*word&bit != 0 || len(marks) >= fewNames) && g.many.hold(out, marks, out[start:]) {
+	if g.taken(out, start, h) {
 		return false
 	}
-	*word |= bit
-	g.w.marks = append(g.w.marks, span{start, len(out)})
+	g.reserve(start, len(out), h)
 	return true
+}
+
+// taken says whether there is a member of the name at the end of out.
+func (g *nameGuard) taken(out []byte, start int, h uint32) bool {
+	marks := g.w.marks[g.base:]
+	return (g.bits[h>>6&15]&(1<<(h&63)) != 0 || len(marks) >= fewNames) && g.many.hold(out, marks, out[start:])
 }
 
 // reserve takes a name that is known to be new.

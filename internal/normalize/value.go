@@ -8,6 +8,9 @@ func (w *Worker) appendValue(dst []byte, r *rule, n int) ([]byte, bool) {
 	if !r.only.has(kind) {
 		return dst, false
 	}
+	if r.typed {
+		return w.appendTyped(dst, r, n)
+	}
 	if r.finish == nil && r.steps == nil && r.cases == nil {
 		if kind == jsonscan.String && len(w.x.Text(n)) == 0 {
 			return dst, false // an empty text says nothing
@@ -87,6 +90,9 @@ func (w *Worker) appendTransformed(dst []byte, r *rule, text []byte, clean bool)
 		}
 		return append(dst, literals[0]...), true
 	}
+	if r.typed {
+		return w.appendTypedText(dst, r.typ, text, clean)
+	}
 	if r.finish != nil {
 		return r.finish(w, dst, text, r.argument)
 	}
@@ -128,6 +134,11 @@ func (t *caseTable) find(w *Worker, text []byte) [][]byte {
 	w.lower = appendLower(w.lower[:0], text)
 	if i := t.names.find(w.lower); i >= 0 {
 		return t.literals[i]
+	}
+	for i := range t.globs {
+		if t.globs[i].glob.match(w.lower) {
+			return t.literals[t.globs[i].index]
+		}
 	}
 	if t.other >= 0 {
 		return t.literals[t.other]

@@ -48,8 +48,19 @@ type Worker struct {
 	time        time.Time
 	timeText    []byte // the time as the record writes it, if that is RFC 3339 in UTC
 	logType     *logType
-	form        *form // nil: that of diagnostic settings
-	timeAssumed bool  // the record has no readable time, it is Input.Enqueued
+	form        *form  // nil: that of diagnostic settings
+	timeAssumed bool   // the record has no readable time, it is Input.Enqueued
+	timeWritten []byte // the time in any form the record writes it
+	timeNode    int32  // where it stands, or -1
+	idNode      int32  // where the record's own id stands, or -1
+
+	// Of an OCSF event:
+	used     []int32    // nodes whose values stand in it
+	partial  bool       // of the last value only a part stands in it
+	observed []observed // values that are observables
+	usedBits []uint64   // used as a set
+	slotRoom []int32    // the slots of records and of the objects in them
+	items    []int32    // values of which each makes an object
 
 	text      []byte // unescaped and transformed texts of this record
 	lower     []byte // a text in lower case, for a lookup
@@ -121,20 +132,28 @@ func (w *Worker) appendRaw(dst []byte) []byte {
 }
 
 func (w *Worker) appendDocument(dst []byte, p *program) []byte {
-	for len(w.slots) < p.slots {
-		w.slots = append(w.slots, -1)
-	}
-	slots := w.slots[:p.slots]
-	for i := range slots {
-		slots[i] = -1
-	}
+	w.used, w.observed, w.slotRoom = w.used[:0], w.observed[:0], w.slotRoom[:0]
+	w.openSlots(p.slots)
 	if w.x.Nodes[w.node].Kind == jsonscan.Object {
 		w.fill(w.node, p.paths)
 	}
+	root := p.root
+	if p.classes != nil {
+		root = w.class(p)
+	}
 	dst = append(dst, '{')
 	w.marks = w.marks[:0]
-	dst = w.appendMembers(dst, p.root)
+	dst = w.appendMembers(dst, root)
 	return append(dst, '}')
+}
+
+// openSlots makes room for n slots with nothing in them.
+func (w *Worker) openSlots(n int) {
+	start := len(w.slotRoom)
+	for range n {
+		w.slotRoom = append(w.slotRoom, -1)
+	}
+	w.slots = w.slotRoom[start:len(w.slotRoom):len(w.slotRoom)]
 }
 
 // fill notes the nodes that source paths lead to. Null is nothing, and of

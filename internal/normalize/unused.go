@@ -1,0 +1,117 @@
+package normalize
+
+import "github.com/lazuli-logs/lazuli/internal/jsonscan"
+
+// appendUnused appends an object of all that the record holds and that stands in
+// no other member of the event, in the places and under the names it has in
+// the record. Empty values are left out.
+func (w *Worker) appendUnused(dst []byte, t *treeRule) ([]byte, bool) {
+	words := (len(w.x.Nodes) + 63) / 64
+	for len(w.usedBits) < words {
+		w.usedBits = append(w.usedBits, 0)
+	}
+	clear(w.usedBits[:words])
+	for _, n := range w.used {
+		w.usedBits[n>>6] |= 1 << (n & 63)
+	}
+	if w.isUsed(w.node) {
+		return dst, false
+	}
+	switch w.x.Nodes[w.node].Kind {
+	case jsonscan.Object:
+		return w.appendUnusedObject(dst, w.node, t)
+	case jsonscan.Null:
+		return dst, false
+	}
+	dst = append(dst, `{"record":`...)
+	return append(w.appendTree(dst, w.node, plainTrees[keepNames]), '}'), true
+}
+
+func (w *Worker) isUsed(n int) bool { return w.usedBits[n>>6]&(1<<(n&63)) != 0 }
+
+// anyUsed says whether a node from first to before end is used.
+func (w *Worker) anyUsed(first, end int) bool {
+	for n := first; n < end; n = n&^63 + 64 {
+		word := w.usedBits[n>>6] >> (n & 63)
+		if left := end - n; left < 64 {
+			word &= 1<<left - 1
+		}
+		if word != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule) ([]byte, bool) {
+	dst = append(dst, '{')
+	opening, comma := len(dst), 1
+	guard := nameGuard{w: w}
+	guard.open()
+	nodes := w.x.Nodes
+	m := &w.members[0]
+	for c := n + 1; c < int(nodes[n].Next); c = int(nodes[c].Next) {
+		if w.isEmptyOrUsed(c) {
+			continue
+		}
+		if m = w.member(c, t, m); m.omit {
+			continue
+		}
+		mark := len(dst)
+		dst = append(dst, m.key[comma:]...)
+		key, below := m, m.below
+		if guard.taken(dst, mark+1-comma, key.hash) {
+			dst = dst[:mark]
+			continue
+		}
+		named := len(dst)
+		var ok bool
+		if dst, ok = w.appendUnusedValue(dst, c, below); !ok {
+			dst = dst[:mark]
+			continue
+		}
+		guard.reserve(mark+1-comma, named, key.hash)
+		comma = 0
+	}
+	guard.close()
+	return append(dst, '}'), len(dst) > opening
+}
+
+func (w *Worker) isEmptyOrUsed(c int) bool {
+	node := &w.x.Nodes[c]
+	switch {
+	case node.Kind == jsonscan.Null, w.isUsed(c):
+		return true
+	case node.Kind == jsonscan.String:
+		return node.End-node.Start == 2
+	}
+	return node.Kind >= jsonscan.Object && int(node.Next) == c+1
+}
+
+func (w *Worker) appendUnusedValue(dst []byte, c int, t *treeRule) ([]byte, bool) {
+	node := &w.x.Nodes[c]
+	switch {
+	case node.Kind < jsonscan.Object:
+		return w.appendJSON(dst, c), true
+	case node.Kind == jsonscan.Object:
+		return w.appendUnusedObject(dst, c, t)
+	case !w.anyUsed(c+1, int(node.Next)):
+		return w.appendTree(dst, c, t), true
+	}
+	dst = append(dst, '[')
+	opening := len(dst)
+	for i := c + 1; i < int(w.x.Nodes[c].Next); i = int(w.x.Nodes[i].Next) {
+		if w.isEmptyOrUsed(i) {
+			continue
+		}
+		mark := len(dst)
+		if mark > opening {
+			dst = append(dst, ',')
+		}
+		var ok bool
+		if dst, ok = w.appendUnusedValue(dst, i, t); !ok {
+			dst = dst[:mark]
+		}
+	}
+	return append(dst, ']'), len(dst) > opening
+}
