@@ -19,6 +19,8 @@ type simCommand struct {
 	AMQPSPort   int      `name:"amqps-port" placeholder:"PORT" help:"Port of AMQP over TLS."`
 	HTTPSPort   int      `name:"https-port" placeholder:"PORT" help:"Port of Entra and of AMQP over WebSockets."`
 	ControlPort int      `placeholder:"PORT" help:"Port of the control surface, always on 127.0.0.1."`
+	BlobPort    int      `placeholder:"PORT" help:"Port of Blob Storage without TLS."`
+	QueuePort   int      `placeholder:"PORT" help:"Port of Queue Storage without TLS."`
 	CA          string   `placeholder:"FILE" help:"Where the root certificate is written."`
 	Data        string   `placeholder:"DIR" help:"Keep the hubs in this folder over a restart; in memory by default."`
 	Seed        uint64   `default:"1" placeholder:"N" help:"Decides the tenant and all its records (${default})."`
@@ -44,8 +46,11 @@ func (s *simCommand) Run(ctx context.Context, t terminal) error {
 	logger := telemetry.NewLogger(t.err, "info", "auto")
 	options := azuresim.Options{
 		Seed: s.Seed, Host: s.Listen, CAFile: s.CA, DataDir: s.Data,
-		Ports: azuresim.Ports{AMQP: s.AMQPPort, AMQPS: s.AMQPSPort, HTTPS: s.HTTPSPort, Control: s.ControlPort},
-		Hubs:  s.Hub, Partitions: s.Partitions, RetainBytes: s.Retain, RecordsPerMessage: s.Records, Logger: logger,
+		Ports: azuresim.Ports{
+			AMQP: s.AMQPPort, AMQPS: s.AMQPSPort, HTTPS: s.HTTPSPort, Control: s.ControlPort, Blob: s.BlobPort, Queue: s.QueuePort,
+		},
+		Storage: azuresim.StorageOptions{NoticeQueue: "blob-created"},
+		Hubs:    s.Hub, Partitions: s.Partitions, RetainBytes: s.Retain, RecordsPerMessage: s.Records, Logger: logger,
 	}
 	if s.Events == 0 {
 		options.Rate = s.Rate

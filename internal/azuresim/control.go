@@ -26,6 +26,7 @@ const lostListed = 20
 //	GET  /ledger
 //	POST /ledger/check?file=PATH...     balance of output files alone, read anew
 //	POST /hubs/recreate?hub=NAME
+//	/storage...                         see storageControl
 //	POST /faults/NAME?...               see the table in faults
 func (s *Sim) control() http.Handler {
 	routes := http.NewServeMux()
@@ -81,6 +82,7 @@ func (s *Sim) control() http.Handler {
 		}
 		return map[string]any{"recreated": name}, s.RecreateHub(name)
 	})
+	s.storageControl(handle)
 	handle("POST /faults/{name}", func(r *http.Request, p *parameters) (any, error) {
 		faults := s.faults()
 		name := r.PathValue("name")
@@ -116,7 +118,7 @@ func (s *Sim) faults() map[string]fault {
 	times := func(p *parameters) int { return p.number("times", 1) }
 	faults := map[string]fault{
 		"clear": func(*parameters) func() (int, error) {
-			return set(func() { broker.Clear(); s.Entra.Faults.Clear(); s.Graph.Faults.Clear() })
+			return set(func() { broker.Clear(); s.Entra.Faults.Clear(); s.Graph.Faults.Clear(); s.clearStorageFaults() })
 		},
 		"cut": func(p *parameters) func() (int, error) {
 			count := p.number("count", -1)
@@ -171,6 +173,7 @@ func (s *Sim) faults() map[string]fault {
 		},
 	}
 	maps.Copy(faults, s.graphFaults())
+	maps.Copy(faults, s.storageFaults())
 	return faults
 }
 
@@ -209,6 +212,15 @@ func (p *parameters) text(name, otherwise string) string {
 		return values[0]
 	}
 	return otherwise
+}
+
+// needed is text that must be there.
+func (p *parameters) needed(name string) string {
+	value := p.text(name, "")
+	if value == "" {
+		p.wrong = append(p.wrong, fmt.Errorf("%q is missing", name))
+	}
+	return value
 }
 
 func (p *parameters) number(name string, otherwise int) int {

@@ -6,6 +6,9 @@
 //	eventhubs  the Event Hubs namespace that the records go to (AMQP)
 //	entra      the token endpoint
 //	graph      Microsoft Graph's logs, risks, alerts and incidents
+//	blobs      Blob Storage
+//	queues     Queue Storage
+//	storageapi what the two have in common: addresses, authorization, faults
 //	ledger     what was produced against what arrived
 //	ca         the certificate authority of its TLS endpoints
 //

@@ -17,11 +17,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/blobs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ca"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/entra"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/eventhubs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/graph"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ledger"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/queues"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/tenant"
 )
@@ -82,13 +84,15 @@ type Options struct {
 
 	// Graph is what the tenant lets the application ask Microsoft Graph.
 	Graph GraphOptions
+	// Storage is the storage account.
+	Storage StorageOptions
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: none
 }
 
 // Ports fixes ports; zero is any free one.
-type Ports struct{ AMQP, AMQPS, HTTPS, Control int }
+type Ports struct{ AMQP, AMQPS, HTTPS, Control, Blob, BlobTLS, Queue, QueueTLS int }
 
 func (o Options) withDefaults() Options {
 	if o.Host == "" {
@@ -136,16 +140,17 @@ type Endpoints struct {
 	// AMQPS all the same, by a custom endpoint or a redirected name resolution.
 	NamespaceConnectionString string `json:"namespace_connection_string"`
 
-	CAFile         string   `json:"ca_file"` // PEM
-	AuthorityHost  string   `json:"authority_host"`
-	Graph          string   `json:"graph"` // URL of Microsoft Graph, without a version
-	TenantID       string   `json:"tenant_id"`
-	ClientID       string   `json:"client_id"`
-	ClientSecret   string   `json:"client_secret"`
-	Hubs           []string `json:"hubs"`
-	Partitions     int      `json:"partitions"`
-	ConsumerGroups []string `json:"consumer_groups"`
-	Seed           uint64   `json:"seed"`
+	CAFile         string           `json:"ca_file"` // PEM
+	AuthorityHost  string           `json:"authority_host"`
+	Graph          string           `json:"graph"` // URL of Microsoft Graph, without a version
+	Storage        StorageEndpoints `json:"storage"`
+	TenantID       string           `json:"tenant_id"`
+	ClientID       string           `json:"client_id"`
+	ClientSecret   string           `json:"client_secret"`
+	Hubs           []string         `json:"hubs"`
+	Partitions     int              `json:"partitions"`
+	ConsumerGroups []string         `json:"consumer_groups"`
+	Seed           uint64           `json:"seed"`
 }
 
 // Sim is a running simulator. Its methods are safe for concurrent use.
@@ -158,6 +163,8 @@ type Sim struct {
 	Broker *eventhubs.Broker
 	Entra  *entra.Server
 	Graph  *graph.Server
+	Blobs  *blobs.Server
+	Queues *queues.Server
 	CA     *ca.Authority
 
 	options Options
@@ -214,6 +221,9 @@ func (s *Sim) start(ctx context.Context) error {
 		return err
 	}
 	s.makeGraph()
+	if err := s.makeStorage(); err != nil {
+		return err
+	}
 	if err := s.makeHubs(); err != nil {
 		return err
 	}
@@ -401,6 +411,9 @@ func (s *Sim) serve(ctx context.Context) error {
 	azure.Handle("/v1.0/", s.Graph)
 	azure.Handle("/beta/", s.Graph)
 	s.serveHTTP("HTTPS", tls.NewListener(https, config), azure)
+	if err := s.serveStorage(ctx, config); err != nil {
+		return err
+	}
 	s.serveHTTP("control", control, s.control())
 	return nil
 }

@@ -2,7 +2,6 @@ package blobs
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -226,28 +225,6 @@ func readHeaders(c *storageapi.Call) headers {
 	}
 }
 
-const metaPrefix = "X-Ms-Meta-"
-
-func readMetadata(c *storageapi.Call) (map[string]string, error) {
-	metadata := map[string]string{}
-	for name, values := range c.Request.Header {
-		rest, is := strings.CutPrefix(name, metaPrefix)
-		if !is {
-			continue
-		}
-		if rest == "" {
-			return nil, storageapi.Errorf(http.StatusBadRequest, "EmptyMetadataKey", "The key for one of the metadata key-value pairs is empty.")
-		}
-		for _, r := range rest { // a C# identifier
-			if r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
-				return nil, storageapi.Errorf(http.StatusBadRequest, "InvalidMetadata", "The metadata specified is invalid. It has characters that are not permitted.")
-			}
-		}
-		metadata[strings.ToLower(rest)] = strings.Join(values, ",")
-	}
-	return metadata, nil
-}
-
 // show writes a blob's state into the header of an answer.
 func (b *blob) show(h http.Header, now time.Time) {
 	showStamp(h, b.etag, b.modified)
@@ -266,9 +243,7 @@ func (b *blob) show(h http.Header, now time.Time) {
 		h.Set("x-ms-copy-completion-time", b.created.Format(http.TimeFormat))
 		h.Set("x-ms-copy-progress", fmt.Sprintf("%d/%d", b.content.size, b.content.size))
 	}
-	for name, value := range b.metadata {
-		h.Set("x-ms-meta-"+name, value)
-	}
+	storageapi.ShowMetadata(h, b.metadata)
 	h.Set("x-ms-creation-time", b.created.Format(http.TimeFormat))
 	h.Set("x-ms-blob-type", string(b.kind))
 	b.lease.show(h, now)
@@ -302,5 +277,3 @@ func wrongType() *storageapi.Error {
 func archived() *storageapi.Error {
 	return storageapi.Errorf(http.StatusConflict, "BlobArchived", "This operation is not permitted on an archived blob.")
 }
-
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -15,7 +15,7 @@ func (s *Server) newContainerLocked(name string, metadata map[string]string) *co
 }
 
 func (s *Server) createContainer(t target) error {
-	metadata, err := readMetadata(t.Call)
+	metadata, err := t.Metadata()
 	if err != nil {
 		return err
 	}
@@ -43,9 +43,7 @@ func (s *Server) containerProperties(t target) error {
 	}
 	h := t.Answer()
 	showStamp(h, c.etag, c.modified)
-	for name, value := range c.metadata {
-		h.Set("x-ms-meta-"+name, value)
-	}
+	storageapi.ShowMetadata(h, c.metadata)
 	c.lease.show(h, now)
 	h.Set("x-ms-has-immutability-policy", "false")
 	h.Set("x-ms-has-legal-hold", "false")
@@ -77,7 +75,7 @@ func (s *Server) changeContainer(t target, needLease bool, f func(c *container, 
 }
 
 func (s *Server) setContainerMetadata(t target) error {
-	metadata, err := readMetadata(t.Call)
+	metadata, err := t.Metadata()
 	if err != nil {
 		return err
 	}

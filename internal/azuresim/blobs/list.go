@@ -1,7 +1,6 @@
 package blobs
 
 import (
-	"encoding/base64"
 	"maps"
 	"net/http"
 	"net/url"
@@ -14,27 +13,6 @@ import (
 
 	"github.com/lazuli-logs/lazuli/internal/azuresim/storageapi"
 )
-
-// maxResults is the most that one page lists
-// (learn.microsoft.com/rest/api/storageservices/list-blobs).
-const maxResults = 5000
-
-// markerHead begins the markers that listings hand out; what follows is where to
-// go on. The service's are opaque too.
-const markerHead = "2!"
-
-func readMarker(text string) (from string, err error) {
-	if text == "" {
-		return "", nil
-	}
-	raw, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(text, markerHead))
-	if err != nil || !strings.HasPrefix(text, markerHead) {
-		return "", storageapi.OutOfRange()
-	}
-	return string(raw), nil
-}
-
-func marker(from string) string { return markerHead + base64.URLEncoding.EncodeToString([]byte(from)) }
 
 // seek returns the state of the first blob whose name is not before from, real or
 // historical, or nil.
@@ -71,13 +49,12 @@ func after(prefix string) string {
 }
 
 func (s *Server) listBlobs(t target) error {
-	limit, err := t.Number("maxresults", 1, 1<<31-1, maxResults)
+	limit, err := t.Limit()
 	if err != nil {
 		return err
 	}
-	limit = min(limit, maxResults)
 	prefix, delimiter := t.Query.Get("prefix"), t.Query.Get("delimiter")
-	from, err := readMarker(t.Query.Get("marker"))
+	from, err := t.Marker()
 	if err != nil {
 		return err
 	}
@@ -97,7 +74,7 @@ func (s *Server) listBlobs(t target) error {
 	body := append(storageapi.AppendXML(nil), `<EnumerationResults ServiceEndpoint="`...)
 	body = append(storageapi.AppendText(body, t.Base+"/"), `" ContainerName="`...)
 	body = append(storageapi.AppendText(body, t.container), `">`...)
-	body = s.echo(body, t, "prefix", "marker", "maxresults", "delimiter")
+	body = t.AppendEcho(body)
 	body = append(body, "<Blobs>"...)
 	next, now := "", s.now()
 	for count := 0; ; count++ {
@@ -106,7 +83,7 @@ func (s *Server) listBlobs(t target) error {
 			break
 		}
 		if count == limit {
-			next = marker(b.name)
+			next = storageapi.Marker(b.name)
 			break
 		}
 		if delimiter != "" {
@@ -126,17 +103,6 @@ func (s *Server) listBlobs(t target) error {
 	body = append(body, "</Blobs>"...)
 	body = storageapi.AppendElement(body, "NextMarker", next)
 	return t.XML(http.StatusOK, append(body, "</EnumerationResults>"...))
-}
-
-// echo repeats the parameters of a listing that were given.
-func (s *Server) echo(body []byte, t target, names ...string) []byte {
-	elements := map[string]string{"prefix": "Prefix", "marker": "Marker", "maxresults": "MaxResults", "delimiter": "Delimiter"}
-	for _, name := range names {
-		if value := t.Query.Get(name); value != "" {
-			body = storageapi.AppendElement(body, elements[name], value)
-		}
-	}
-	return body
 }
 
 // appendName writes a name; one that XML cannot hold is percent-encoded.
@@ -179,29 +145,17 @@ func (b *blob) appendListed(body []byte, metadata bool, now time.Time) []byte {
 	element("ServerEncrypted", "true")
 	body = append(body, "</Properties>"...)
 	if metadata {
-		body = appendMetadata(body, b.metadata)
+		body = storageapi.AppendMetadata(body, b.metadata)
 	}
 	return append(body, "<OrMetadata /></Blob>"...)
 }
 
-func appendMetadata(body []byte, metadata map[string]string) []byte {
-	if len(metadata) == 0 {
-		return append(body, "<Metadata />"...)
-	}
-	body = append(body, "<Metadata>"...)
-	for _, name := range sortedKeys(metadata) {
-		body = storageapi.AppendElement(body, name, metadata[name])
-	}
-	return append(body, "</Metadata>"...)
-}
-
 func (s *Server) listContainers(t target) error {
-	limit, err := t.Number("maxresults", 1, 1<<31-1, maxResults)
+	limit, err := t.Limit()
 	if err != nil {
 		return err
 	}
-	limit = min(limit, maxResults)
-	from, err := readMarker(t.Query.Get("marker"))
+	from, err := t.Marker()
 	if err != nil {
 		return err
 	}
@@ -210,7 +164,7 @@ func (s *Server) listContainers(t target) error {
 	defer s.mu.RUnlock()
 	body := append(storageapi.AppendXML(nil), `<EnumerationResults ServiceEndpoint="`...)
 	body = append(storageapi.AppendText(body, t.Base+"/"), `">`...)
-	body = s.echo(body, t, "prefix", "marker", "maxresults")
+	body = t.AppendEcho(body)
 	body = append(body, "<Containers>"...)
 	next, count, now := "", 0, s.now()
 	for _, name := range slices.Sorted(maps.Keys(s.accounts[t.Account])) {
@@ -218,7 +172,7 @@ func (s *Server) listContainers(t target) error {
 			continue
 		}
 		if count == limit {
-			next = marker(name)
+			next = storageapi.Marker(name)
 			break
 		}
 		count++
@@ -232,7 +186,7 @@ func (s *Server) listContainers(t target) error {
 		body = storageapi.AppendElement(body, "LeaseState", c.lease.state(now))
 		body = append(body, "<HasImmutabilityPolicy>false</HasImmutabilityPolicy><HasLegalHold>false</HasLegalHold></Properties>"...)
 		if metadata {
-			body = appendMetadata(body, c.metadata)
+			body = storageapi.AppendMetadata(body, c.metadata)
 		}
 		body = append(body, "</Container>"...)
 	}

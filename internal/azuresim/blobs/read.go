@@ -141,9 +141,7 @@ func (s *Server) blobMetadata(t target) error {
 		return err
 	}
 	showStamp(t.Answer(), b.etag, b.modified)
-	for name, value := range b.metadata {
-		t.Answer().Set("x-ms-meta-"+name, value)
-	}
+	storageapi.ShowMetadata(t.Answer(), b.metadata)
 	return t.Empty(http.StatusOK)
 }
 

@@ -201,7 +201,7 @@ func TestReadersSeeOneState(t *testing.T) {
 	done := make(chan struct{})
 	all.Go(func() {
 		defer close(done)
-		for i := 1; i < 20_000; i++ {
+		for i := 1; i < 4000; i++ {
 			if err := s.Append(account, "logs", "b", fmt.Appendf(nil, "%08d\n", i)); err != nil {
 				t.Error(err)
 				return

@@ -72,7 +72,7 @@ func (s *Server) putBlob(t target) error {
 	if kind == AppendBlob && len(body) > 0 {
 		return storageapi.InvalidHeader("Content-Length", strconv.Itoa(len(body)))
 	}
-	metadata, err := readMetadata(t.Call)
+	metadata, err := t.Metadata()
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (s *Server) putBlockList(t target) error {
 	if err := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff")))).Decode(&list); err != nil {
 		return storageapi.InvalidXML()
 	}
-	metadata, err := readMetadata(t.Call)
+	metadata, err := t.Metadata()
 	if err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func (s *Server) copyBlob(t target) error {
 		path = strings.TrimPrefix(path, t.Account+"/")
 	}
 	from, name, _ := strings.Cut(path, "/")
-	metadata, err := readMetadata(t.Call)
+	metadata, err := t.Metadata()
 	if err != nil {
 		return err
 	}
@@ -367,7 +367,7 @@ func (s *Server) modify(t target, status int, f func(c *container, b *blob) erro
 }
 
 func (s *Server) setBlobMetadata(t target) error {
-	metadata, err := readMetadata(t.Call)
+	metadata, err := t.Metadata()
 	if err != nil {
 		return err
 	}

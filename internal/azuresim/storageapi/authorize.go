@@ -281,3 +281,20 @@ func protocolAndAddress(c *Call) error {
 	}
 	return nil
 }
+
+// AccountSignature returns the query string of an account SAS for services such
+// as "bq" and permissions such as "rl", over http and https, until expiry. key is
+// the account's, in Base64.
+func AccountSignature(account, key, services, permissions string, expiry time.Time) (string, error) {
+	bits, err := base64.StdEncoding.DecodeString(key)
+	if err != nil {
+		return "", err
+	}
+	const types, protocols = "sco", "https,http"
+	end := expiry.UTC().Format("2006-01-02T15:04:05Z")
+	s := Service{keys: map[string][]byte{account: bits}}
+	text := strings.Join([]string{account, permissions, services, types, "", end, "", protocols, sasWithScope, ""}, "\n") + "\n"
+	return url.Values{
+		"sv": {sasWithScope}, "ss": {services}, "srt": {types}, "sp": {permissions}, "se": {end}, "spr": {protocols}, "sig": {s.sign(account, text)},
+	}.Encode(), nil
+}

@@ -67,6 +67,9 @@ func New(seed uint64, options Options) *Generator {
 // TenantID returns the tenant's GUID.
 func (g *Generator) TenantID() string { return g.org.tenantID }
 
+// Subscription returns the GUID of the tenant's first subscription.
+func (g *Generator) Subscription() string { return g.org.subscriptions[0] }
+
 // Number returns the number of the record that is produced next.
 func (g *Generator) Number() uint64 { return g.number }
 
