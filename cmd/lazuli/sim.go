@@ -17,6 +17,8 @@ type simCommand struct {
 	Ports       string   `placeholder:"FILE" help:"Also write the endpoints to this file, once everything listens."`
 	AMQPPort    int      `name:"amqp-port" placeholder:"PORT" help:"Port of AMQP without TLS; any free one by default."`
 	AMQPSPort   int      `name:"amqps-port" placeholder:"PORT" help:"Port of AMQP over TLS."`
+	Kafka       bool     `help:"Serve Event Hubs' Kafka endpoint too; it keeps the events a second time."`
+	KafkaPort   int      `placeholder:"PORT" help:"Port of Kafka."`
 	HTTPSPort   int      `name:"https-port" placeholder:"PORT" help:"Port of Entra and of AMQP over WebSockets."`
 	ControlPort int      `placeholder:"PORT" help:"Port of the control surface, always on 127.0.0.1."`
 	BlobPort    int      `placeholder:"PORT" help:"Port of Blob Storage without TLS."`
@@ -47,9 +49,10 @@ func (s *simCommand) Run(ctx context.Context, t terminal) error {
 	options := azuresim.Options{
 		Seed: s.Seed, Host: s.Listen, CAFile: s.CA, DataDir: s.Data,
 		Ports: azuresim.Ports{
-			AMQP: s.AMQPPort, AMQPS: s.AMQPSPort, HTTPS: s.HTTPSPort, Control: s.ControlPort, Blob: s.BlobPort, Queue: s.QueuePort,
+			AMQP: s.AMQPPort, AMQPS: s.AMQPSPort, Kafka: s.KafkaPort, HTTPS: s.HTTPSPort, Control: s.ControlPort, Blob: s.BlobPort, Queue: s.QueuePort,
 		},
 		Storage: azuresim.StorageOptions{NoticeQueue: "blob-created"},
+		Kafka:   s.Kafka || s.KafkaPort != 0,
 		Hubs:    s.Hub, Partitions: s.Partitions, RetainBytes: s.Retain, RecordsPerMessage: s.Records, Logger: logger,
 	}
 	if s.Events == 0 {

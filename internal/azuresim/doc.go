@@ -4,6 +4,7 @@
 //
 //	tenant     what happens, as log records
 //	eventhubs  the Event Hubs namespace that the records go to (AMQP)
+//	kafka      the same hubs over Kafka, to read
 //	entra      the token endpoint
 //	graph      Microsoft Graph's logs, risks, alerts and incidents
 //	blobs      Blob Storage

@@ -22,6 +22,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim/entra"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/eventhubs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/graph"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/kafka"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ledger"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/queues"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
@@ -78,6 +79,9 @@ type Options struct {
 	// Zero: 4096. Negative: none, every scene is made anew.
 	Prepared int
 
+	// Kafka opens the Kafka endpoint too. It keeps the hubs' events a second time.
+	Kafka bool
+
 	// Doors says by which doors the records of a category leave; a record may
 	// leave by several. Nil: all by EventHubs.
 	Doors func(category string) []Door
@@ -92,7 +96,7 @@ type Options struct {
 }
 
 // Ports fixes ports; zero is any free one.
-type Ports struct{ AMQP, AMQPS, HTTPS, Control, Blob, BlobTLS, Queue, QueueTLS int }
+type Ports struct{ AMQP, AMQPS, Kafka, HTTPS, Control, Blob, BlobTLS, Queue, QueueTLS int }
 
 func (o Options) withDefaults() Options {
 	if o.Host == "" {
@@ -124,11 +128,12 @@ func (o Options) withDefaults() Options {
 
 // Endpoints is all that a client needs to know. It marshals to one line.
 type Endpoints struct {
-	Namespace string `json:"namespace"` // what the broker calls itself
-	AMQP      string `json:"amqp"`      // host:port, without TLS
-	AMQPS     string `json:"amqps"`     // host:port
-	HTTPS     string `json:"https"`     // URL of Entra and of AMQP over WebSockets
-	Control   string `json:"control"`   // URL
+	Namespace string `json:"namespace"`       // what the broker calls itself
+	AMQP      string `json:"amqp"`            // host:port, without TLS
+	AMQPS     string `json:"amqps"`           // host:port
+	Kafka     string `json:"kafka,omitempty"` // host:port, with TLS
+	HTTPS     string `json:"https"`           // URL of Entra and of AMQP over WebSockets
+	Control   string `json:"control"`         // URL
 	// ConnectionString is for the endpoint without TLS, which clients use because
 	// of UseDevelopmentEmulator. No connection string names a hub.
 	ConnectionString string `json:"connection_string"`
@@ -176,6 +181,7 @@ type Sim struct {
 	block     []byte   // the messages produced last stand in it, one after the other
 	turn      int      // counts messages
 	doors     map[Door]receiver
+	kafka     *kafka.Endpoint // nil: not wanted
 
 	stop       context.CancelFunc
 	background sync.WaitGroup // production by itself
@@ -369,7 +375,15 @@ func (s *Sim) RecreateHub(name string) error {
 	if err := s.Broker.DeleteHub(name); err != nil {
 		return err
 	}
-	return s.createHub(name)
+	if s.kafka != nil {
+		if err := s.kafka.Remove(name); err != nil {
+			return err
+		}
+	}
+	if err := s.createHub(name); err != nil {
+		return err
+	}
+	return s.addTopic(name)
 }
 
 // serve opens the listeners and serves them.
@@ -405,6 +419,9 @@ func (s *Sim) serve(ctx context.Context) error {
 
 	s.running.Go(func() { s.report("AMQP", s.Broker.ServeAMQP(amqp)) })
 	s.running.Go(func() { s.report("AMQP over TLS", s.Broker.ServeAMQP(tls.NewListener(amqps, config))) })
+	if err := s.serveKafka(ctx, config); err != nil {
+		return err
+	}
 	azure := http.NewServeMux()
 	azure.Handle("/", s.Entra)
 	azure.Handle(eventhubs.WebSocketPath, s.Broker)

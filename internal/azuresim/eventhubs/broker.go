@@ -171,6 +171,29 @@ func (b *Broker) DeleteHub(name string) error {
 	return nil
 }
 
+// CheckConnectionString checks a connection string that a client shows as it is:
+// the namespace it names, the policy, the key, and that the policy may listen.
+func (b *Broker) CheckConnectionString(text string) error {
+	parts := map[string]string{}
+	for part := range strings.SplitSeq(text, ";") {
+		if name, value, ok := strings.Cut(part, "="); ok {
+			parts[strings.ToLower(name)] = value
+		}
+	}
+	policy := parts["sharedaccesskeyname"]
+	key, known := b.opts.Keys[policy]
+	switch {
+	case parts["endpoint"] == "":
+		return errors.New("eventhubs: a connection string without an endpoint")
+	case !known || key == "" || parts["sharedaccesskey"] != key:
+		return fmt.Errorf("eventhubs: there is no policy %q with that key", policy)
+	}
+	if rights, limited := b.opts.Rights[policy]; limited && !rights.Listen {
+		return fmt.Errorf("eventhubs: policy %q has no claim to listen", policy)
+	}
+	return nil
+}
+
 // Faults returns the switches that make the broker misbehave.
 func (b *Broker) Faults() *Faults { return b.faults }
 

@@ -253,6 +253,35 @@ func (h *Hub) Read(partition int, from int64, limit int) ([]Event, error) {
 	return out, nil
 }
 
+// Changed returns a channel that is closed when the partition next gets an event,
+// or the hub is deleted or its broker closed. Take it before reading, so that no
+// change is missed. It returns nil for a partition that does not exist.
+func (h *Hub) Changed(partition int) <-chan struct{} {
+	p, err := h.partition(partition)
+	if err != nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed
+}
+
+// Deleted tells whether the hub takes no events any more.
+func (h *Hub) Deleted() bool {
+	p := h.partitions[0]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
 // close releases the files of all partitions.
 func (h *Hub) close() error {
 	var errs []error

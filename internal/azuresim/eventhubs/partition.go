@@ -48,6 +48,7 @@ type partition struct {
 	lastEnqueued int64
 	bytes        int64 // of retained events
 	receivers    map[string][]*receiver
+	changed      chan struct{} // closed at the next change; nil if nobody waits
 	closed       bool
 }
 
@@ -106,6 +107,10 @@ func (p *partition) signalAll() {
 }
 
 func (p *partition) signalLocked() {
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
 	for _, group := range p.receivers {
 		for _, r := range group {
 			r.signal()
@@ -292,5 +297,6 @@ func (p *partition) close() error {
 		return nil
 	}
 	p.closed = true
+	p.signalLocked()
 	return p.closeFilesLocked()
 }
