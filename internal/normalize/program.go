@@ -207,9 +207,10 @@ const (
 	keepNames naming = iota
 	snakeCase
 	dotsToUnderscores
+	snakeWords
 )
 
-var namings = map[string]naming{"keep": keepNames, "snake_case": snakeCase, "dots_to_underscores": dotsToUnderscores}
+var namings = map[string]naming{"keep": keepNames, "snake_case": snakeCase, "dots_to_underscores": dotsToUnderscores, "snake_words": snakeWords}
 
 type shape uint8
 
@@ -226,4 +227,5 @@ var plainTrees = [...]*treeRule{
 	keepNames:         {naming: keepNames},
 	snakeCase:         {naming: snakeCase, salt: 1},
 	dotsToUnderscores: {naming: dotsToUnderscores, salt: 2},
+	snakeWords:        {naming: snakeWords, salt: 3},
 }

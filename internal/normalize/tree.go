@@ -198,6 +198,8 @@ func (w *Worker) appendName(dst, name []byte, rule naming) []byte {
 	switch rule {
 	case snakeCase:
 		dst = appendSnakeCase(dst, name)
+	case snakeWords:
+		dst = appendSnakeWords(dst, name)
 	case dotsToUnderscores:
 		start := len(dst)
 		dst = append(dst, name...)
@@ -229,6 +231,34 @@ func appendSnakeCase(dst, name []byte) []byte {
 			small = c-'a' <= 'z'-'a'
 		}
 		dst = append(dst, c)
+	}
+	return dst
+}
+
+// appendSnakeWords appends OSFamily as os_family and $id as id: unlike in
+// appendSnakeCase, a run of capitals before a word is a word of its own, and
+// what is neither letter nor digit divides words too.
+func appendSnakeWords(dst, name []byte) []byte {
+	start := len(dst)
+	for i, c := range name {
+		switch {
+		case c-'A' <= 'Z'-'A':
+			afterSmall := i > 0 && (name[i-1]-'a' <= 'z'-'a' || name[i-1]-'0' <= 9)
+			beforeSmall := i > 0 && i+1 < len(name) && name[i-1]-'A' <= 'Z'-'A' && name[i+1]-'a' <= 'z'-'a'
+			if (afterSmall || beforeSmall) && len(dst) > start && dst[len(dst)-1] != '_' {
+				dst = append(dst, '_')
+			}
+			c |= 0x20
+		case c == '.' || c == '$' || c == '@' || c == ' ' || c == '-' || c == '_':
+			if len(dst) == start || dst[len(dst)-1] == '_' {
+				continue
+			}
+			c = '_'
+		}
+		dst = append(dst, c)
+	}
+	if len(dst) == start {
+		dst = append(dst, '_')
 	}
 	return dst
 }
