@@ -9,6 +9,7 @@
 //	graph      Microsoft Graph's logs, risks, alerts and incidents
 //	blobs      Blob Storage
 //	queues     Queue Storage
+//	archive    how logs get into blobs and grow there
 //	storageapi what the two have in common: addresses, authorization, faults
 //	ledger     what was produced against what arrived
 //	ca         the certificate authority of its TLS endpoints

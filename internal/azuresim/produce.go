@@ -2,6 +2,7 @@ package azuresim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,8 @@ func (s *Sim) Produce(ctx context.Context, events uint64, rate int) (produced ui
 	if rate < 0 {
 		return 0, fmt.Errorf("produce %d records a second: the rate must not be negative", rate)
 	}
+	// What was produced has left when Produce returns.
+	defer func() { err = errors.Join(err, s.flushStorage()) }()
 	pace := pace{begin: time.Now(), rate: rate}
 	for events == 0 || produced < events {
 		if ctx.Err() != nil {

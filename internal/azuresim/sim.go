@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/archive"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/blobs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ca"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/entra"
@@ -170,7 +171,9 @@ type Sim struct {
 	Graph  *graph.Server
 	Blobs  *blobs.Server
 	Queues *queues.Server
-	CA     *ca.Authority
+
+	archive *archive.Writer
+	CA      *ca.Authority
 
 	options Options
 	log     *slog.Logger
@@ -236,6 +239,7 @@ func (s *Sim) start(ctx context.Context) error {
 	if err := s.serve(ctx); err != nil {
 		return err
 	}
+	s.background.Go(func() { s.growStorage(ctx) })
 	if s.options.Rate > 0 {
 		s.background.Go(func() {
 			if _, err := s.Produce(ctx, 0, s.options.Rate); err != nil {

@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/archive"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/blobs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/queues"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
@@ -29,6 +31,21 @@ type StorageOptions struct {
 	// NoticeQueue is the queue that an Event Grid subscription puts a message into
 	// for every blob that is created. It is made at the start. Empty: none.
 	NoticeQueue string
+	// AppendEvery is how often logs are appended; zero: 2 s. FlowEvery is how often
+	// flow logs get a block; zero: one minute. Produce writes all at its end.
+	AppendEvery, FlowEvery time.Duration
+	// Keep is how long blobs of logs stay after their hour; zero: for ever.
+	Keep time.Duration
+}
+
+func (o StorageOptions) withDefaults() StorageOptions {
+	if o.AppendEvery <= 0 {
+		o.AppendEvery = 2 * time.Second
+	}
+	if o.FlowEvery <= 0 {
+		o.FlowEvery = time.Minute
+	}
+	return o
 }
 
 // StorageEndpoints is all that a client of the storage account needs to know.
@@ -62,10 +79,51 @@ func (s *Sim) makeStorage() (err error) {
 	if s.Queues, err = queues.New(options); err != nil {
 		return err
 	}
+	s.archive = archive.New(archive.Options{Store: s.Blobs, Account: storageAccount, Keep: s.options.Storage.Keep, Now: s.options.Now})
+	s.doors[Storage] = storageDoor{s}
 	if name := s.options.Storage.NoticeQueue; name != "" {
 		return s.Queues.CreateQueue(storageAccount, name)
 	}
 	return nil
+}
+
+// storageDoor archives records.
+type storageDoor struct{ s *Sim }
+
+func (d storageDoor) take(records []Record) error {
+	for _, r := range records {
+		if err := d.s.archive.Add(r.Category, r.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// growStorage lets what the archive holds back appear as time passes.
+func (s *Sim) growStorage(ctx context.Context) {
+	options := s.options.Storage.withDefaults()
+	lines, flows := time.NewTicker(options.AppendEvery), time.NewTicker(options.FlowEvery)
+	defer lines.Stop()
+	defer flows.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-lines.C:
+			err = s.archive.FlushLines()
+		case <-flows.C:
+			err = s.archive.FlushFlows()
+		}
+		if err != nil {
+			s.log.Error("logs are not archived", "error", err)
+		}
+	}
+}
+
+// flushStorage writes all that was produced for Storage.
+func (s *Sim) flushStorage() error {
+	return errors.Join(s.archive.FlushLines(), s.archive.FlushFlows())
 }
 
 func (s *Sim) serveStorage(ctx context.Context, config *tls.Config) error {

@@ -1,6 +1,7 @@
 package azuresim
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
@@ -225,5 +227,81 @@ func TestStorageOnTheControlSurface(t *testing.T) {
 	counts, _ := control(t, s, http.MethodGet, "/storage")["blob"].(map[string]any)
 	if counts["GetBlob"] != 6.0 || counts["ListBlobs"] != 1.0 {
 		t.Errorf("counts %v", counts)
+	}
+}
+
+// readStorage notes all that lies in the storage account.
+func readStorage(t *testing.T, s *Sim) (blobs int) {
+	t.Helper()
+	client, err := azblob.NewClientFromConnectionString(s.Endpoints.Storage.ConnectionString, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pager := client.NewListContainersPager(nil)
+	for pager.More() {
+		page, err := pager.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range page.ContainerItems {
+			for _, name := range names(t, client.ServiceClient().NewContainerClient(*c.Name)) {
+				r, err := client.DownloadStream(t.Context(), *c.Name, name, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Ledger.Read(r.Body); err != nil {
+					t.Fatal(err)
+				}
+				_ = r.Body.Close()
+				blobs++
+			}
+		}
+	}
+	return blobs
+}
+
+func TestEveryRecordIsArchivedOnce(t *testing.T) {
+	s := start(t, Options{Seed: 5, Doors: func(string) []Door { return []Door{Storage} }})
+	const events = 3000
+	for range 3 {
+		if n, err := s.Produce(t.Context(), events/3, 0); n != events/3 || err != nil {
+			t.Fatalf("Produce = %d, %v", n, err)
+		}
+	}
+	blobs := readStorage(t, s)
+	if got := s.Ledger.Report(); got.Produced != events || got.Lost != 0 || got.Duplicated != 0 || got.Unknown != 0 || got.NoID != 0 {
+		t.Errorf("ledger: %v", got)
+	}
+	if blobs < 20 {
+		t.Errorf("all is in %d blobs; one for each resource and category was expected", blobs)
+	}
+}
+
+func TestStorageGrowsByItself(t *testing.T) {
+	s := start(t, Options{
+		Seed: 5, Rate: 500, Doors: func(string) []Door { return []Door{Storage} },
+		Storage: StorageOptions{AppendEvery: 10 * time.Millisecond, FlowEvery: 10 * time.Millisecond},
+	})
+	client, err := azblob.NewClientFromConnectionString(s.Endpoints.Storage.ConnectionString, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var first azcore.ETag
+	for {
+		page, err := client.NewListBlobsFlatPager("insights-logs-noninteractiveusersigninlogs", nil).NextPage(ctx)
+		if err == nil && len(page.Segment.BlobItems) > 0 {
+			p := page.Segment.BlobItems[0].Properties
+			if first == "" {
+				first = *p.ETag
+			} else if first != *p.ETag {
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatal("no blob grew within a minute")
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
