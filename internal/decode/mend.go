@@ -269,3 +269,15 @@ func isHex(c byte) bool {
 func (m *mender) space() { m.pos = skipSpace(m.src, m.pos) }
 
 func (m *mender) at(c byte) bool { return m.pos < len(m.src) && m.src[m.pos] == c }
+
+// A Mender mends JSON that stands in a string, as Function App logs have it: what
+// a record is made of after it was cut out. It is reused for its memory, and not
+// safe for concurrent use.
+type Mender struct{ m mender }
+
+// Object returns text as JSON if it is one object with known malformations. What
+// it returns is valid until the next call.
+func (m *Mender) Object(text []byte) ([]byte, bool) {
+	n, ok := m.m.object(text, false)
+	return m.m.out, ok && skipSpace(text, n) == len(text)
+}

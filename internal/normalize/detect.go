@@ -1,6 +1,7 @@
 package normalize
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -20,9 +21,9 @@ const UnknownLogType = "unknown"
 type logType struct {
 	name   string
 	number int
-	id     [][]idPart // alternatives; all parts of one make an id
-	times  []string   // members of its own, before timeMembers
-	expand []string
+	id     [][]idPart  // alternatives; all parts of one make an id
+	times  [][]segment // of its own, before timeMembers
+	expand [][]segment
 	where  []whereCond // what a record must have beside the category
 }
 
@@ -84,7 +85,10 @@ const (
 
 func newDetector() *detector {
 	d := &detector{}
-	d.types = []*logType{{name: UnknownLogType, expand: []string{"properties"}}}
+	d.types = []*logType{{name: UnknownLogType, expand: [][]segment{
+		{{name: "properties", index: noIndex}},
+		{{name: "EventProperties", index: noIndex}}, // Event Hubs, Service Bus
+	}}}
 	d.candidates = [][]*logType{nil}
 	d.members.add("category", roleCategory)
 	d.members.add("Category", roleCategory)
@@ -100,7 +104,21 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 	fail := func(key string, err error) error {
 		return &MappingError{File: file, Line: spec.line, Rule: fmt.Sprintf("log type %q: %s: %v", spec.name, key, err)}
 	}
-	t := &logType{name: spec.name, number: len(d.types), times: spec.time, expand: spec.expand}
+	t := &logType{name: spec.name, number: len(d.types)}
+	for _, s := range spec.time {
+		path, err := parsePath(s)
+		if err != nil || len(path) == 0 {
+			return fail("time", fmt.Errorf("path %q must name a member", s))
+		}
+		t.times = append(t.times, path)
+	}
+	for _, s := range spec.expand {
+		path, err := memberPath(s)
+		if err != nil {
+			return fail("expand", err)
+		}
+		t.expand = append(t.expand, path)
+	}
 	if t.expand == nil {
 		t.expand = d.types[0].expand
 	}
@@ -212,9 +230,10 @@ func (w *Worker) detect() {
 	w.logType = d.types[w.classify(seen.category)]
 	times := w.times
 	found := false
-	for _, name := range w.logType.times {
-		if n := w.find(w.node, name); n >= 0 && w.readTime(n) {
-			found = true
+	for _, path := range w.logType.times {
+		w.nodes = w.nodes[:0]
+		w.walk(w.node, path)
+		if found = len(w.nodes) > 0 && w.readTime(int(w.nodes[0])); found {
 			break
 		}
 	}
@@ -231,11 +250,12 @@ func (w *Worker) detect() {
 		}
 	}
 	w.timeAssumed = !found
-	if seen.embedded {
-		for _, name := range w.logType.expand {
-			if n := w.find(w.node, name); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
-				w.expandMember(n)
-			}
+	for _, path := range w.logType.expand {
+		if len(path) == 1 && !seen.embedded {
+			continue
+		}
+		if n := w.follow(path); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
+			w.expandMember(n)
 		}
 	}
 	w.id = w.identify()
@@ -312,7 +332,14 @@ func (w *Worker) readTime(n int) bool {
 	text, _ := w.textOf(0, n)
 	t, canonical, ok := parseTime(text)
 	if !ok {
-		return false
+		tuple := bytes.IndexByte(text, ',') // of a flow, which begins with its time
+		if tuple < 0 {
+			return false
+		}
+		text = text[:tuple]
+		if t, canonical, ok = parseTime(text); !ok {
+			return false
+		}
 	}
 	w.time, w.timeWritten, w.timeNode = t, text, int32(n)
 	if canonical {
@@ -326,21 +353,33 @@ func (w *Worker) readTime(n int) bool {
 // stays as it is.
 func (w *Worker) expandMember(n int) {
 	text, _ := w.textOf(0, n)
+	text = bytes.TrimSpace(text)
 	if len(text) < 2 || text[0] != '{' {
 		return
 	}
 	if used, err := w.inner.Scan(text); err != nil || used != len(text) {
-		return
+		var ok bool
+		if text[1] != '\'' { // Function Apps write single quotes
+			return
+		}
+		if text, ok = w.mender.Object(text); !ok {
+			return
+		}
 	}
 	record, member := w.x.Nodes[w.node], w.x.Nodes[n]
 	src := w.x.Src
-	// Records of this form are rare: only they pay for the copy.
-	spliced := make([]byte, 0, int(record.End-record.Start)+len(text))
-	spliced = append(spliced, src[record.Start:member.Start]...)
+	// src may be what was put together before.
+	w.spliced, w.spare = w.spare, w.spliced
+	spliced := append(w.spliced[:0], src[record.Start:member.Start]...)
 	spliced = append(spliced, text...)
 	spliced = append(spliced, src[member.End:record.End]...)
+	w.spliced = spliced
 	if _, err := w.expanded.Scan(spliced); err != nil {
 		// Nested too deep together: the string stays a string.
+		w.spliced, w.spare = w.spare, w.spliced
+		if w.x == &w.expanded {
+			_, _ = w.expanded.Scan(w.spliced) // it was valid before
+		}
 		return
 	}
 	w.x, w.node, w.timeNode = &w.expanded, 0, -1

@@ -253,3 +253,34 @@ func finishSum(_ *Worker, dst, text []byte, _ string) ([]byte, bool) {
 	}
 	return strconv.AppendUint(dst, sum, 10), numbers > 0
 }
+
+// stepHost gives the name in shop.example or shop.example:443, or nothing if it
+// is an address.
+func stepHost(_ *Worker, text []byte, _ string) ([]byte, bool) {
+	name, _ := splitAddress(text)
+	for _, c := range name {
+		if c <= ' ' || c == ':' || c == '/' {
+			return nil, false
+		}
+	}
+	return name, !isAddress(name)
+}
+
+// stepWithout gives the text if the argument does not occur in it.
+func stepWithout(_ *Worker, text []byte, argument string) ([]byte, bool) {
+	return text, indexOf(text, argument) < 0
+}
+
+// stepHTTPOutcome tells success from failure by an HTTP status.
+func stepHTTPOutcome(_ *Worker, text []byte, _ string) ([]byte, bool) {
+	if len(text) != 3 {
+		return nil, false
+	}
+	switch text[0] {
+	case '1', '2', '3':
+		return []byte("success"), true
+	case '4', '5':
+		return []byte("failure"), true
+	}
+	return nil, false
+}

@@ -3,6 +3,7 @@ package normalize
 import (
 	"time"
 
+	"github.com/lazuli-logs/lazuli/internal/decode"
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
@@ -70,6 +71,9 @@ type Worker struct {
 	members   memberCache
 	times     []rankedNode
 	expanded  jsonscan.Index // the record with the JSON in its strings put in their place
+	spliced   []byte         // its text
+	spare     []byte
+	mender    decode.Mender
 	inner     jsonscan.Index // JSON in a string
 	shaped    jsonscan.Index // the record in the form of diagnostic settings
 	shapeText []byte
