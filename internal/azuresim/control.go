@@ -25,6 +25,7 @@ const lostListed = 20
 //	POST /produce?events=N[&rate=R]     returns when it is done
 //	GET  /ledger
 //	POST /ledger/check?file=PATH...     balance of output files alone, read anew
+//	GET  /ingestion                     what the Logs Ingestion API has taken and refused
 //	POST /hubs/recreate?hub=NAME
 //	/storage...                         see storageControl
 //	POST /faults/NAME?...               see the table in faults
@@ -75,6 +76,7 @@ func (s *Sim) control() http.Handler {
 		err := l.ReadFiles(files...)
 		return map[string]any{"report": l.Report(), "first_lost": l.Lost(lostListed), "first_unknown": l.Unknown(lostListed)}, err
 	})
+	handle("GET /ingestion", func(_ *http.Request, p *parameters) (any, error) { return s.Ingestion.Totals(), p.check() })
 	handle("POST /hubs/recreate", func(_ *http.Request, p *parameters) (any, error) {
 		name := p.text("hub", s.options.Hubs[0])
 		if err := p.check(); err != nil {
@@ -118,7 +120,13 @@ func (s *Sim) faults() map[string]fault {
 	times := func(p *parameters) int { return p.number("times", 1) }
 	faults := map[string]fault{
 		"clear": func(*parameters) func() (int, error) {
-			return set(func() { broker.Clear(); s.Entra.Faults.Clear(); s.Graph.Faults.Clear(); s.clearStorageFaults() })
+			return set(func() {
+				broker.Clear()
+				s.Entra.Faults.Clear()
+				s.Graph.Faults.Clear()
+				s.clearStorageFaults()
+				s.Ingestion.Faults.Clear()
+			})
 		},
 		"cut": func(p *parameters) func() (int, error) {
 			count := p.number("count", -1)
@@ -174,6 +182,7 @@ func (s *Sim) faults() map[string]fault {
 	}
 	maps.Copy(faults, s.graphFaults())
 	maps.Copy(faults, s.storageFaults())
+	maps.Copy(faults, s.ingestionFaults())
 	return faults
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim/entra"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/eventhubs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/graph"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/ingestion"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/kafka"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ledger"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/queues"
@@ -146,17 +147,18 @@ type Endpoints struct {
 	// AMQPS all the same, by a custom endpoint or a redirected name resolution.
 	NamespaceConnectionString string `json:"namespace_connection_string"`
 
-	CAFile         string           `json:"ca_file"` // PEM
-	AuthorityHost  string           `json:"authority_host"`
-	Graph          string           `json:"graph"` // URL of Microsoft Graph, without a version
-	Storage        StorageEndpoints `json:"storage"`
-	TenantID       string           `json:"tenant_id"`
-	ClientID       string           `json:"client_id"`
-	ClientSecret   string           `json:"client_secret"`
-	Hubs           []string         `json:"hubs"`
-	Partitions     int              `json:"partitions"`
-	ConsumerGroups []string         `json:"consumer_groups"`
-	Seed           uint64           `json:"seed"`
+	CAFile         string             `json:"ca_file"` // PEM
+	AuthorityHost  string             `json:"authority_host"`
+	Graph          string             `json:"graph"` // URL of Microsoft Graph, without a version
+	Storage        StorageEndpoints   `json:"storage"`
+	Ingestion      IngestionEndpoints `json:"ingestion"`
+	TenantID       string             `json:"tenant_id"`
+	ClientID       string             `json:"client_id"`
+	ClientSecret   string             `json:"client_secret"`
+	Hubs           []string           `json:"hubs"`
+	Partitions     int                `json:"partitions"`
+	ConsumerGroups []string           `json:"consumer_groups"`
+	Seed           uint64             `json:"seed"`
 }
 
 // Sim is a running simulator. Its methods are safe for concurrent use.
@@ -171,6 +173,8 @@ type Sim struct {
 	Graph  *graph.Server
 	Blobs  *blobs.Server
 	Queues *queues.Server
+	// Ingestion is the Logs Ingestion API, with the rows it has taken.
+	Ingestion *ingestion.Server
 
 	archive *archive.Writer
 	CA      *ca.Authority
@@ -233,6 +237,7 @@ func (s *Sim) start(ctx context.Context) error {
 	if err := s.makeStorage(); err != nil {
 		return err
 	}
+	s.makeIngestion()
 	if err := s.makeHubs(); err != nil {
 		return err
 	}
@@ -431,6 +436,7 @@ func (s *Sim) serve(ctx context.Context) error {
 	azure.Handle(eventhubs.WebSocketPath, s.Broker)
 	azure.Handle("/v1.0/", s.Graph)
 	azure.Handle("/beta/", s.Graph)
+	azure.Handle(ingestion.Path, s.Ingestion)
 	s.serveHTTP("HTTPS", tls.NewListener(https, config), azure)
 	if err := s.serveStorage(ctx, config); err != nil {
 		return err

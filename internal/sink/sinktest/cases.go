@@ -113,7 +113,7 @@ func testEndedContext(t *testing.T, h Harness) {
 }
 
 func testThrottle(t *testing.T, h Harness) {
-	const after = 7 * time.Second
+	const after = 2 * time.Second
 	h.Faults.Throttle(1, after)
 	events := Events("a", 20, 300)
 	o := persist(t, h, events)
