@@ -18,6 +18,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/filter"
 	"github.com/lazuli-logs/lazuli/internal/pipeline"
 	"github.com/lazuli-logs/lazuli/internal/sink"
+	"github.com/lazuli-logs/lazuli/internal/sink/azuremonitor"
 	"github.com/lazuli-logs/lazuli/internal/sink/file"
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
 	"github.com/lazuli-logs/lazuli/internal/source"
@@ -33,8 +34,9 @@ func Catalog() config.Catalog {
 			"event_hub": func() config.Component { c := eventhub.DefaultConfig(); return &c },
 		},
 		Sinks: config.Kinds{
-			"file":   func() config.Component { return file.DefaultConfig() },
-			"stdout": func() config.Component { return stdout.DefaultConfig() },
+			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
+			"file":          func() config.Component { return file.DefaultConfig() },
+			"stdout":        func() config.Component { return stdout.DefaultConfig() },
 		},
 		Where:  func(condition string) error { _, err := filter.Compile(condition); return err },
 		Redact: func(r *config.Redact) error { _, err := pipeline.CompileRedact(r); return err },
@@ -73,7 +75,7 @@ func (s *Set) Close() error {
 // Build makes the components of cfg. It opens local files but does not touch the
 // network.
 func Build(cfg *config.Config, deps Deps) (_ *Set, err error) {
-	b := &builder{cfg: cfg, deps: deps, tenants: map[string]*azure.Tenant{}, set: &Set{}}
+	b := &builder{cfg: cfg, deps: deps, tenants: map[string]*azure.Tenant{}, limiters: map[string]*azuremonitor.Limiter{}, set: &Set{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.set.Close())
@@ -122,6 +124,8 @@ type builder struct {
 	tenants map[string]*azure.Tenant
 	files   *filestore.Store // opened when first needed
 	set     *Set
+
+	limiters map[string]*azuremonitor.Limiter // by data collection rule
 }
 
 func (b *builder) source(s config.Source) (pipeline.Source, error) {
@@ -200,6 +204,8 @@ func (b *builder) checkpointContainer() (*container.Client, error) {
 
 func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 	switch settings := s.Settings.(type) {
+	case *azuremonitor.Config:
+		return b.azureMonitor(s, settings)
 	case *file.Config:
 		return file.New(*settings, file.Deps{Logger: b.deps.Logger.With("sink", s.Name), Now: b.deps.Now})
 	case *stdout.Config:
