@@ -421,6 +421,7 @@ func (s *Sim) serve(ctx context.Context) error {
 	e.AMQP, e.AMQPS = amqp.Addr().String(), amqps.Addr().String()
 	e.HTTPS, e.Control = "https://"+https.Addr().String(), "http://"+control.Addr().String()
 	e.AuthorityHost, e.Graph = e.HTTPS+"/", e.HTTPS
+	e.Ingestion.Endpoint = e.HTTPS
 	e.ConnectionString = s.Broker.EmulatorConnectionString(e.AMQP, Policy, "")
 	const form = "Endpoint=sb://%s/;SharedAccessKeyName=%s;SharedAccessKey=%s"
 	e.TLSConnectionString = fmt.Sprintf(form, e.AMQPS, Policy, s.key("shared access key"))
