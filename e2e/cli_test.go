@@ -298,6 +298,22 @@ func TestNormalizeReadsStandardInputAndKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// TestNormalizeExplains: the row of the table that set each field of one record.
+func TestNormalizeExplains(t *testing.T) {
+	in := `{"category":"SignInLogs","properties":{"userId":"1"}}` + "\n" + `{"category":"AuditLogs","properties":{"initiatedBy":{"user":{"id":"2"}}}}`
+	r := execute(t, in, nil, "normalize", "--schema", "ecs", "--explain", "--record", "2")
+	line := regexp.MustCompile(`(?m)^user\.id +"2" +properties\.initiatedBy\.user\.id +ecs/entra_audit\.yaml:\d+$`)
+	if r.status != 0 || !strings.HasPrefix(r.stdout, "log type  entra_audit") || !line.MatchString(r.stdout) {
+		t.Errorf("status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	if r := execute(t, in, nil, "normalize", "--schema", "ecs", "--explain", "--record", "3"); r.status != 1 || !strings.Contains(r.stderr, "the input has 2 records") {
+		t.Errorf("a record that is not there: status %d, %s", r.status, r.stderr)
+	}
+	if r := execute(t, in, nil, "normalize", "--schema", "raw", "--explain"); r.status != 2 || !strings.Contains(r.stderr, "choose ecs or ocsf") {
+		t.Errorf("raw: status %d, %s", r.status, r.stderr)
+	}
+}
+
 // TestNormalizeLosesNoRecordOfTheCorpus runs over samples that are not part of
 // the project; LAZULI_SHARED names the folder that holds them.
 func TestNormalizeLosesNoRecordOfTheCorpus(t *testing.T) {

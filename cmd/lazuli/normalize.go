@@ -25,6 +25,8 @@ type normalizeCommand struct {
 	Mapping     []string `placeholder:"FILE" help:"A mapping file of your own; may be repeated."`
 	DeadLetters string   `placeholder:"FILE" help:"Write what could not be read to this file, as dead letters."`
 	Strict      bool     `help:"Exit with status 1 if anything could not be read."`
+	Explain     bool     `help:"Show for one record, instead of its event, which row of which mapping table set each field."`
+	Record      int      `default:"1" placeholder:"N" help:"Explain this record of the input; the first if not given."`
 	Files       []string `arg:"" optional:"" name:"FILE" help:"Files in any form Azure writes, gzip too; none or - is standard input."`
 }
 
@@ -34,11 +36,17 @@ func (normalizeCommand) Help() string {
 
 Example:
   lazuli normalize --schema ecs PT1H.json | head -1
-  az storage blob download ... | lazuli normalize --schema raw`
+  az storage blob download ... | lazuli normalize --schema raw
+  lazuli normalize --schema ecs --explain --record 3 PT1H.json
+
+The rows that --explain names are in internal/normalize/mappings of Lazuli's source, or in your own mapping files.`
 }
 
 // Run implements the command.
 func (n *normalizeCommand) Run(t terminal) error {
+	if n.Explain && n.Schema == string(normalize.Raw) {
+		return &usageError{errors.New("--explain with --schema raw: a raw event is the record itself, no table sets its fields; choose ecs or ocsf")}
+	}
 	options := normalize.DefaultOptions()
 	var err error
 	if options.Files, err = readMappings(n.Mapping, n.Schema); err != nil {
@@ -49,6 +57,9 @@ func (n *normalizeCommand) Run(t terminal) error {
 		return err
 	}
 	job := &normalizeJob{worker: mapper.Worker(), err: t.err, out: bufio.NewWriterSize(t.out, 1<<20)}
+	if n.Explain {
+		job.explain = n.Record
+	}
 	if n.DeadLetters != "" {
 		f, err := os.Create(n.DeadLetters)
 		if err != nil {
@@ -68,6 +79,9 @@ func (n *normalizeCommand) Run(t terminal) error {
 	if err := job.out.Flush(); err != nil {
 		return err
 	}
+	if n.Explain && job.events < n.Record {
+		return fmt.Errorf("explain record %d: the input has %d records; --record counts from 1", n.Record, job.events)
+	}
 	fmt.Fprintf(t.err, "events %d, dead letters %d\n", job.events, job.bad)
 	if n.Strict && job.bad > 0 {
 		return errReported
@@ -82,6 +96,7 @@ type normalizeJob struct {
 	out     *bufio.Writer
 	err     io.Writer
 	letters *json.Encoder // nil: they are only reported
+	explain int // number of the record to explain, from 1; 0: write events
 	events  int
 	bad     int
 	failed  error // the first failure to write
@@ -157,8 +172,13 @@ func (j *normalizeJob) payload(name string, payload []byte, offset int64) {
 		if r.Repairs != 0 {
 			in.Repairs = strings.Split(r.Repairs.String(), ",")
 		}
+		if j.events++; j.explain > 0 {
+			if j.events == j.explain {
+				j.keep(0, writeExplanation(j.out, j.worker.Explain(in)))
+			}
+			return
+		}
 		j.line, _ = j.worker.Append(j.line[:0], in)
-		j.events++
 		j.keep(j.out.Write(append(j.line, '\n')))
 	}
 	bad := func(b decode.Bad) { j.unreadable(name, offset, b) }

@@ -351,7 +351,7 @@ func (c *classCompiler) setEach(node *outNode, a *ocsf.Attribute, spec *rowSpec)
 	if src.special != notSpecial {
 		return fmt.Errorf("each needs a path of the record")
 	}
-	e := &eachRule{source: src}
+	e := &eachRule{spec: spec, source: src}
 	outer := c.compiler
 	c.compiler = newCompiler(outer.maps)
 	c.typed = true
@@ -666,7 +666,11 @@ func (n *outNode) merge() {
 	var out []*outNode
 	for _, child := range n.children {
 		if last := len(out) - 1; last >= 0 && out[last].fixed != nil && child.fixed != nil {
-			out[last] = &outNode{key: out[last].key, attribute: out[last].attribute, fixed: append(slices.Clone(out[last].fixed), child.fixed...)}
+			merged := out[last].merged
+			if merged == nil {
+				merged = []*outNode{out[last]}
+			}
+			out[last] = &outNode{key: out[last].key, attribute: out[last].attribute, fixed: append(slices.Clone(out[last].fixed), child.fixed...), merged: append(merged, child)}
 			continue
 		}
 		out = append(out, child)

@@ -159,7 +159,7 @@ func (c *compiler) conds(specs []condSpec) ([]cond, error) {
 }
 
 func (c *compiler) rule(spec *rowSpec) (*rule, error) {
-	r := &rule{}
+	r := &rule{spec: spec}
 	var err error
 	if r.conds, err = c.conds(spec.conds); err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ const UnknownLogType = "unknown"
 // and its own id. One detection serves all schemas.
 type logType struct {
 	name   string
+	place  string // where it is defined, for Explain
 	number int
 	id     [][]idPart  // alternatives; all parts of one make an id
 	times  [][]segment // of its own, before timeMembers
@@ -104,7 +105,7 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 	fail := func(key string, err error) error {
 		return &MappingError{File: file, Line: spec.line, Rule: fmt.Sprintf("log type %q: %s: %v", spec.name, key, err)}
 	}
-	t := &logType{name: spec.name, number: len(d.types)}
+	t := &logType{name: spec.name, place: fmt.Sprintf("%s:%d", file, spec.line), number: len(d.types)}
 	for _, s := range spec.time {
 		path, err := parsePath(s)
 		if err != nil || len(path) == 0 {
@@ -220,7 +221,7 @@ func (w *Worker) look() overview {
 // that some log types carry in strings in the place of the string.
 func (w *Worker) detect() {
 	d := w.m.detector
-	w.timeText, w.timeAssumed, w.timeWritten, w.timeNode, w.idNode = nil, false, nil, -1, -1
+	w.timeText, w.timeAssumed, w.timeWritten, w.timeNode, w.idNode, w.ownID = nil, false, nil, -1, -1, false
 	w.time = w.in.Enqueued
 	seen := w.look()
 	w.form = w.formOf(seen.typ, seen.hasTime)
@@ -389,7 +390,7 @@ func (w *Worker) expandMember(n int) {
 // position or its payload's key, else a hash of its bytes.
 func (w *Worker) identify() event.ID {
 	for _, parts := range w.logType.id {
-		if w.appendID(parts) {
+		if w.ownID = w.appendID(parts); w.ownID {
 			return event.ID(w.lower)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 // form is a compiled form.
 type form struct {
 	name  string
+	place string // where it is defined, for Explain
 	where []whereCond
 	// known says that the conditions are enough to know the form by, without
 	// a table or feed.
@@ -154,7 +155,7 @@ func mergeMaps[V any](base, over map[string]V) map[string]V {
 }
 
 func compileForm(s *formSpec) (*form, error) {
-	f := &form{name: s.name, root: &shapeNode{}, expand: s.expand}
+	f := &form{name: s.name, place: fmt.Sprintf("%s:%d", s.file, s.line), root: &shapeNode{}, expand: s.expand}
 	var err error
 	if f.where, err = whereConds(s.lacks, s.has, s.where); err != nil {
 		return nil, err

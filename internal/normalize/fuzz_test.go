@@ -69,6 +69,11 @@ func FuzzNormalize(f *testing.F) {
 				}
 			} else {
 				checkEvent(t, out, r)
+				if len(record) < 512 {
+					if e := w.Explain(in); !bytes.Equal(e.Event, out) {
+						t.Fatalf("explained %s, is %s", e.Event, out)
+					}
+				}
 			}
 			if w == classed || w == slimClassed {
 				checkOCSF(t, out)

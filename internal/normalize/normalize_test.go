@@ -219,7 +219,7 @@ func leavesOf(t *testing.T, golden string) (leaves map[string]string, result str
 			}
 			return
 		}
-		leaves[path] = fmt.Sprint(v)
+		leaves[path] = fmt.Sprintf("%T %v", v, v)
 	}
 	walk("", v)
 	return leaves, result

@@ -58,6 +58,7 @@ type outNode struct {
 	observe   []byte        // what an observable of the value begins with
 	rest      *treeRule     // the member holds what no other one does
 	observed  bool          // the member lists the observables
+	merged    []*outNode    // what this one stands for, for Explain
 }
 
 // objectChecks are what must be there of an object's members, by their bits.
@@ -65,6 +66,7 @@ type objectChecks struct{ required, anyOf, oneOf uint64 }
 
 // eachRule makes objects of the values a source leads to.
 type eachRule struct {
+	spec   *rowSpec
 	source source
 	conds  []cond // of the value
 	sub    program
@@ -83,6 +85,7 @@ type enumTexts struct {
 
 // rule is one compiled row of a table.
 type rule struct {
+	spec     *rowSpec // the row, for Explain
 	conds    []cond
 	sources  []source // empty for a constant
 	literals [][]byte // the constant: one JSON value, or the elements for a list

@@ -54,6 +54,7 @@ type Worker struct {
 	timeWritten []byte // the time in any form the record writes it
 	timeNode    int32  // where it stands, or -1
 	idNode      int32  // where the record's own id stands, or -1
+	ownID       bool   // the id is the record's own
 
 	// Of an OCSF event:
 	used     []int32    // nodes whose values stand in it

@@ -1,0 +1,94 @@
+package normalize
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lazuli-logs/lazuli/internal/jsonscan"
+)
+
+// TestExplain: an explanation shows every field of the event as it is, each of
+// an ECS document with the row that sets it.
+func TestExplain(t *testing.T) {
+	for _, schema := range []Schema{ECS, OCSF} {
+		m := compile(t, schema, DefaultOptions())
+		for _, dir := range goldenCases(t) {
+			record, err := os.ReadFile(filepath.Join(dir, "input.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var x jsonscan.Index
+			if _, err := x.Scan(record); err != nil {
+				t.Fatal(err)
+			}
+			in := Input{Index: &x, Raw: record}
+			want, result := m.Worker().Append(nil, in)
+			e := m.Worker().Explain(in)
+			if string(e.Event) != string(want) || e.Result != result {
+				t.Errorf("%s, %s: the event of the explanation is another:\n got %s\nwant %s", schema, dir, e.Event, want)
+			}
+			if (e.Class != "") != (schema == OCSF) {
+				t.Errorf("%s, %s: class %q", schema, dir, e.Class)
+			}
+			var doc jsonscan.Index
+			if _, err := doc.Scan(want); err != nil {
+				t.Fatal(err)
+			}
+			shown := map[string]bool{}
+			for _, f := range e.Fields {
+				name, _, _ := strings.Cut(f.Name, ".")
+				name, _, _ = strings.Cut(name, "[")
+				shown[name] = true
+				if f.Row == "" && schema == ECS {
+					t.Errorf("%s, %s: %s = %s has no row", schema, dir, f.Name, f.Value)
+				}
+			}
+			for c := range doc.Children(0) {
+				if name := string(doc.Key(c)); !shown[name] && doc.Nodes[c].Next > uint32(c)+1 {
+					t.Errorf("%s, %s: %s is not explained", schema, dir, name)
+				}
+			}
+		}
+	}
+}
+
+// TestExplainNamesTheRow: the row that won, the source that it took, the form
+// and the user's own file.
+func TestExplainNamesTheRow(t *testing.T) {
+	file := File{"own.yaml", []byte("log_types: [entra_signin]\nfields:\n - {to: user.name, from: [properties.alias, properties.userPrincipalName]}\n - {to: labels.x, value: y, when: {properties.never: \"*\"}}\n")}
+	w := compile(t, ECS, Options{Files: []File{file}}).Worker()
+	var x jsonscan.Index
+	record := []byte(`{"Type":"SigninLogs","TimeGenerated":"2026-03-04T05:06:07Z","Id":"bbbbbbbb-1","UserPrincipalName":"ada@example.org","RiskDetail":"none"}`)
+	if _, err := x.Scan(record); err != nil {
+		t.Fatal(err)
+	}
+	e := w.Explain(Input{Index: &x, Raw: record})
+	if e.Form != "SigninLogs" || !strings.HasPrefix(e.FormPlace, "forms/entra.yaml:") || !strings.HasPrefix(e.TypePlace, "logtypes.yaml:") || !e.OwnID {
+		t.Errorf("explanation %+v", e)
+	}
+	for name, want := range map[string]ExplainedField{
+		"user.name":                     {Value: `"ada@example.org"`, From: "properties.userPrincipalName", Row: "own.yaml:3"},
+		"user.domain":                   {Value: `"example.org"`, From: "properties.userPrincipalName", Row: "ecs/entra_signin.yaml:"},
+		"related.user[0]":               {Value: `"ada@example.org"`, From: "properties.userPrincipalName", Row: "ecs/entra_signin.yaml:"},
+		"event.category":                {Value: `["authentication"]`, From: "constant", Row: "ecs/entra_signin.yaml:"},
+		"azure.signinlogs.properties.*": {Value: `{"id":"bbbbbbbb-1","user_principal_name":"ada@example.org","risk_detail":"none"}`, From: ". (tree)", Row: "ecs/entra_signin.yaml:"},
+	} {
+		found := false
+		for _, f := range e.Fields {
+			if f.Name == name {
+				found = true
+				if f.Value != want.Value || f.From != want.From || !strings.HasPrefix(f.Row, want.Row) {
+					t.Errorf("%s: got %+v, want %+v", name, f, want)
+				}
+			}
+			if f.Name == "labels.x" {
+				t.Errorf("a row whose condition does not hold is shown: %+v", f)
+			}
+		}
+		if !found {
+			t.Errorf("%s is not explained", name)
+		}
+	}
+}
