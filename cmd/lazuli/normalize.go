@@ -96,7 +96,7 @@ type normalizeJob struct {
 	out     *bufio.Writer
 	err     io.Writer
 	letters *json.Encoder // nil: they are only reported
-	explain int // number of the record to explain, from 1; 0: write events
+	explain int           // number of the record to explain, from 1; 0: write events
 	events  int
 	bad     int
 	failed  error // the first failure to write

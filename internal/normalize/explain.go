@@ -69,7 +69,14 @@ type explainer struct {
 func (x *explainer) members(object int, n *outNode, path string) {
 	for c := range x.doc.Children(object) {
 		name := string(x.doc.Key(c))
-		if child := n.member(name); child != nil {
+		child := n.member(name)
+		if child != nil && len(n.trees) > 0 {
+			// Where its rows give nothing, a tree may bring the member.
+			if _, ok := x.w.appendMember(nil, child, 0); !ok {
+				child = nil
+			}
+		}
+		if child != nil {
 			x.value(c, child, path+name)
 		} else if !x.enumOrTree(c, n, path, name) {
 			x.add(path+name, c, "", "")
