@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/archive"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/tenant"
 )
 
@@ -23,7 +24,7 @@ const (
 // it: a JSON object on one line, without a line feed. Data does not change.
 type Record struct {
 	Data     []byte
-	Number   uint64 // recordid gives its id
+	Number   uint64 // recordid gives its id; a flow log's is that of its first tuple
 	Category string
 }
 
@@ -34,21 +35,34 @@ type receiver interface {
 	take(records []Record) error
 }
 
-// produceByDoors produces at most limit records and gives each to the doors
-// that Options.Doors names for its category. The caller holds s.producing.
-func (s *Sim) produceByDoors(limit int) (count int, err error) {
+// flows are the categories of flow logs that the storage account is to get; they
+// leave by no other door.
+func (s *Sim) flows() []string {
+	if s.options.Doors == nil {
+		return nil
+	}
+	return slices.DeleteFunc(tenant.FlowCategories(), func(category string) bool { return !slices.Contains(s.options.Doors(category), Storage) })
+}
+
+// produceByDoors produces about limit records, at most most of them, and gives
+// each to the doors that Options.Doors names for its category. The caller holds
+// s.producing.
+func (s *Sim) produceByDoors(limit, most int) (count int, err error) {
 	from := len(s.block)
 	first := s.generator.Number()
 	byDoor := map[Door][]Record{}
 	for count < min(limit, tenant.MaxRecords) && len(s.block)-from < tenant.MaxMessage-64<<10 {
 		begin := len(s.block)
-		block, number, category := s.generator.Next(s.block)
+		block, number, category := s.generator.NextAtMost(s.block, most-count)
 		s.block = block
 		r := Record{Data: block[begin:len(block):len(block)], Number: number, Category: category}
 		for _, door := range s.options.Doors(category) {
+			if archive.IsFlow(category) && door != Storage {
+				continue
+			}
 			byDoor[door] = append(byDoor[door], r)
 		}
-		count++
+		count = int(s.generator.Number() - first)
 	}
 	// The ledger first: a record that has left and is not in the ledger would
 	// count as unknown when it arrives.

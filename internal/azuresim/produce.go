@@ -32,11 +32,11 @@ func (s *Sim) Produce(ctx context.Context, events uint64, rate int) (produced ui
 			}
 			return produced, fmt.Errorf("produce %d records, %d done: %w", events, produced, context.Cause(ctx))
 		}
-		limit := pace.burst()
+		limit, most := pace.burst(), tenant.MaxRecords
 		if events > 0 {
-			limit = int(min(uint64(limit), events-produced))
+			most = int(min(uint64(most), events-produced))
 		}
-		count, err := s.produceMessage(limit)
+		count, err := s.produceMessage(min(limit, most), most)
 		produced += uint64(count)
 		if err != nil {
 			return produced, err
@@ -46,8 +46,10 @@ func (s *Sim) Produce(ctx context.Context, events uint64, rate int) (produced ui
 	return produced, nil
 }
 
-// produceMessage produces at most limit records: what fits into one message.
-func (s *Sim) produceMessage(limit int) (count int, err error) {
+// produceMessage produces what fits into one message, about limit records and at
+// most most of them: only a record of a flow log, which counts as many, may
+// exceed limit.
+func (s *Sim) produceMessage(limit, most int) (count int, err error) {
 	s.producing.Lock()
 	defer s.producing.Unlock()
 	if cap(s.block)-len(s.block) < tenant.MaxMessage {
@@ -55,12 +57,12 @@ func (s *Sim) produceMessage(limit int) (count int, err error) {
 	}
 	if s.journal != nil {
 		// How many records the message will hold is not yet known.
-		if err := s.journal.reserve(s.generator.Number() + uint64(limit)); err != nil {
+		if err := s.journal.reserve(s.generator.Number() + uint64(most)); err != nil {
 			return 0, err
 		}
 	}
 	if s.options.Doors != nil {
-		count, err = s.produceByDoors(limit)
+		count, err = s.produceByDoors(limit, most)
 	} else {
 		count, err = s.produceForHubs(limit)
 	}

@@ -290,6 +290,7 @@ func (s *Sim) makeTenant() error {
 	}
 	s.generator = tenant.New(s.options.Seed, tenant.Options{
 		Now: s.options.Now, First: first, Prepared: max(s.options.Prepared, 0), RecordsPerMessage: s.options.RecordsPerMessage,
+		Flows: s.flows(),
 	})
 	return nil
 }

@@ -272,6 +272,11 @@ func TestEveryRecordIsArchivedOnce(t *testing.T) {
 	if got := s.Ledger.Report(); got.Produced != events || got.Lost != 0 || got.Duplicated != 0 || got.Unknown != 0 || got.NoID != 0 {
 		t.Errorf("ledger: %v", got)
 	}
+	for _, name := range []string{"insights-logs-flowlogflowevent", "insights-logs-networksecuritygroupflowevent"} {
+		if len(s.Blobs.Names(s.Endpoints.Storage.Account, name)) == 0 {
+			t.Errorf("no flow log in %s", name)
+		}
+	}
 	if blobs < 20 {
 		t.Errorf("all is in %d blobs; one for each resource and category was expected", blobs)
 	}

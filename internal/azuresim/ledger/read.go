@@ -23,7 +23,8 @@ const (
 // IDs returns the numbers of the records that the line mentions, each once, and
 // how many texts in it look like our ids but are not. A line may be a raw
 // record, a normalized event that holds the record in any nesting or as an
-// escaped string, or a whole hub message. numbers is appended to dst.
+// escaped string, or a whole hub message; records of network traffic are known by
+// their ends (see flows). numbers is appended to dst.
 func (l *Ledger) IDs(dst []uint64, line []byte) (numbers []uint64, foreign int) {
 	numbers = dst
 	for id, rest := l.space.Cut(line); id != nil; id, rest = l.space.Cut(rest) {
@@ -32,6 +33,10 @@ func (l *Ledger) IDs(dst []uint64, line []byte) (numbers []uint64, foreign int) 
 		} else {
 			foreign++
 		}
+	}
+	numbers = l.flows(numbers, line)
+	if len(numbers) == len(dst) && foreign == 0 {
+		numbers = l.normalized(numbers, line)
 	}
 	own := numbers[len(dst):]
 	slices.Sort(own)

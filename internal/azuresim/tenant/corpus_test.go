@@ -43,7 +43,7 @@ func TestShapesAreThoseOfRealRecords(t *testing.T) {
 		"ServicePrincipalSignInLogs properties.servicePrincipalCredentialThumbprint": true,
 		"StorageRead properties.etag": true, "StorageRead properties.responseBodySize": true, // table StorageBlobLogs
 	}
-	g := New(seed, Options{Now: noon})
+	g := New(seed, Options{Now: noon, Flows: FlowCategories()})
 	compared := map[string]bool{}
 	reported := map[string]bool{}
 	var line []byte

@@ -11,7 +11,9 @@
 // Invariant: record n of a seed carries the id number n of package recordid,
 // exactly one, in the field that is native to its log type: properties.id of
 // Entra's logs, properties.eventDataId of the activity log, correlationId of
-// the others (Functions, which have none: functionInvocationId).
+// the others (Functions, which have none: functionInvocationId). A tuple of a
+// flow log carries it, as recordid.Flow, in the far side's address and the port
+// of who began the connection.
 //
 // The package must not know who reads the records or how.
 package tenant

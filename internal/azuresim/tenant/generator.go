@@ -33,6 +33,9 @@ type Options struct {
 	// RecordsPerMessage is how many records Message puts together, MaxRecords at
 	// the most; zero varies.
 	RecordsPerMessage int
+	// Flows are the categories of flow logs to make (see FlowCategories); usually
+	// none, since flow logs leave by a storage account alone.
+	Flows []string
 }
 
 // Generator produces the records of one tenant. Equal seeds, options and clocks
@@ -75,12 +78,19 @@ func (g *Generator) Number() uint64 { return g.number }
 
 // Next appends one record to dst: a JSON object on one line, without a line
 // feed. It returns the record's number, whose id recordid gives, and its
-// category.
+// category. A record of a flow log takes a number for each of its tuples, in the
+// order in which they stand in it.
 func (g *Generator) Next(dst []byte) (out []byte, number uint64, category string) {
-	t := g.advance()
+	return g.NextAtMost(dst, MaxRecords)
+}
+
+// NextAtMost is Next for a record that takes most numbers at the most, which
+// must be one at least.
+func (g *Generator) NextAtMost(dst []byte, most int) (out []byte, number uint64, category string) {
+	t := g.advance(uint64(most))
 	at := g.start.Add(t.after)
 	number = g.number
-	g.number++
+	g.number += t.numbers()
 	// The clock's step is coarser than Azure's 100 ns; fill up the digits.
 	at = at.Add(-time.Duration(recordid.Mix(number) % uint64(time.Millisecond)))
 	return t.appendRecord(dst, g.ids, stamp{number: number, correlation: g.base + t.activity, at: at}), number, t.category
@@ -108,8 +118,8 @@ func (g *Generator) Message(dst []byte, limit int) (out []byte, first uint64, co
 			}
 			dst = append(dst, ',')
 		}
-		dst, _, _ = g.Next(dst)
-		count++
+		dst, _, _ = g.NextAtMost(dst, want-count)
+		count = int(g.number - first)
 	}
 	return append(dst, messageTail...), first, count
 }
@@ -132,10 +142,10 @@ func (g *Generator) recordsWanted() int {
 	}
 }
 
-// advance returns the template of the next record, and begins a new scene where
-// the last one is over.
-func (g *Generator) advance() *template {
-	if g.next == len(g.scene) {
+// advance returns the template of the next record, which takes most numbers at
+// the most, and begins a new scene where the last one is over.
+func (g *Generator) advance(most uint64) *template {
+	for g.next == len(g.scene) || g.scene[g.next].numbers() > most || (g.scene[g.next].count > 0 && g.number > recordid.MaxFlow-MaxRecords) {
 		if len(g.prepared) > 0 {
 			g.scene = g.prepared[g.rng.IntN(len(g.prepared))]
 		} else {
@@ -151,7 +161,7 @@ func (g *Generator) advance() *template {
 }
 
 func (g *Generator) makeScene() []template {
-	s := stage{organization: g.org, ids: g.ids, rng: g.rng, now: g.options.Now()}
+	s := stage{organization: g.org, ids: g.ids, rng: g.rng, now: g.options.Now(), flows: g.options.Flows}
 	s.play()
 	return s.scene
 }

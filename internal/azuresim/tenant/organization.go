@@ -160,6 +160,11 @@ func (o *organization) build(rng *rand.Rand, guid func() string) {
 		{"Microsoft.ContainerService/managedClusters", "aks-kestrel", 2},
 		{"Microsoft.Compute/disks", "disk-data", 8},
 		{"Microsoft.Network/publicIPAddresses", "pip-edge", 5},
+		{"Microsoft.Network/virtualNetworks", "vnet-spoke", 3},
+		{"Microsoft.Network/azureFirewalls", "afw-hub", 2},
+		{"Microsoft.Network/applicationGateways", "agw-edge", 2},
+		{"Microsoft.Cdn/profiles", "afd-kestrel", 1},
+		{"Microsoft.Insights/components", "appi-kestrel", 4},
 	}
 	groups := []string{"rg-tracking-prod", "rg-tracking-test", "rg-finance-prod", "rg-hub-network", "rg-datalake", "RG-Customs-Prod"}
 	for _, k := range kinds {

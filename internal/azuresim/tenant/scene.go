@@ -16,6 +16,7 @@ type stage struct {
 	rng   *rand.Rand
 	now   time.Time
 	scene []template
+	flows []string // categories of flow logs that may be made
 
 	// For the records that are written next:
 	after    time.Duration // since the start of the scene
@@ -96,8 +97,16 @@ func (s *stage) entraEnvelope(w *writer, layout, operation, category, resultType
 	w.correlation()
 }
 
+// flowShare makes one scene in so many a record of a flow log. With some fifteen
+// tuples in each, flow logs are a third of all records; in most networks they are more.
+const flowShare = 25
+
 // play adds one scene of everyday life, or now and then an attack.
 func (s *stage) play() {
+	if len(s.flows) > 0 && s.chance(flowShare) {
+		s.flowLog(pick(s.rng, s.flows))
+		return
+	}
 	switch weighted(s.rng, 3400, 1500, 1400, 1400, 60, 800, 480, 60, 15, 25, 300, 120, 90, 30, 20, 10) {
 	case 0:
 		s.nonInteractiveSignIn()

@@ -30,7 +30,13 @@ type template struct {
 	// activity numbers the operations of a scene: the records of one operation
 	// have the same correlation id.
 	activity uint64
+	// count is how many record numbers the template takes, if not one: a record of
+	// a flow log has one for each of its tuples, and no id.
+	count uint64
 }
+
+// numbers is how many record numbers the template takes.
+func (t *template) numbers() uint64 { return max(t.count, 1) }
 
 // mark is a place in a template where a value is put in.
 type mark struct {
@@ -38,6 +44,10 @@ type mark struct {
 	kind   markKind
 	layout string        // of a time
 	shift  time.Duration // of a time, against the record's own
+
+	// Of a flow: which of the record's tuples it is, and what recordid.Flow says.
+	tuple          uint64
+	begun, private bool
 }
 
 type markKind uint8
@@ -46,8 +56,11 @@ const (
 	markID markKind = iota
 	markCorrelation
 	markTime
-	markUnix  // seconds
-	markToken // a GUID in Base64, as in "uniqueTokenIdentifier"
+	markUnix        // seconds
+	markToken       // a GUID in Base64, as in "uniqueTokenIdentifier"
+	markMillis      // milliseconds
+	markFlowAddress // of the far side
+	markFlowPort    // of who began
 )
 
 // stamp is what is put into a template.
@@ -73,6 +86,15 @@ func (t *template) appendRecord(dst []byte, ids recordid.Space, s stamp) []byte 
 			dst = s.at.Add(m.shift).AppendFormat(dst, m.layout)
 		case markUnix:
 			dst = strconv.AppendInt(dst, s.at.Add(m.shift).Unix(), 10)
+		case markMillis:
+			dst = strconv.AppendInt(dst, s.at.Add(m.shift).UnixMilli(), 10)
+		case markFlowAddress, markFlowPort:
+			address, port := ids.Place(recordid.Flow{Number: s.number + m.tuple, Begun: m.begun, Private: m.private})
+			if m.kind == markFlowAddress {
+				dst = address.AppendTo(dst)
+			} else {
+				dst = strconv.AppendUint(dst, uint64(port), 10)
+			}
 		case markToken:
 			var token [16]byte
 			binary.BigEndian.PutUint64(token[:], recordid.Mix(s.number))
@@ -91,7 +113,7 @@ type writer struct {
 }
 
 func (w *writer) mark(kind markKind, layout string, shift time.Duration) {
-	w.marks = append(w.marks, mark{len(w.text), kind, layout, shift})
+	w.marks = append(w.marks, mark{at: len(w.text), kind: kind, layout: layout, shift: shift})
 }
 
 // name begins a member, or an element of a list where name is "".
