@@ -25,6 +25,9 @@ func (c *checkCommand) Run(t terminal) error {
 	if _, err := readMappings(cfg.Normalize.Mappings, schemasOf(cfg.Routes)...); err != nil {
 		return err
 	}
+	if _, err := openLocator(string(cfg.Normalize.Geo.City), string(cfg.Normalize.Geo.ASN)); err != nil {
+		return err
+	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(t.err, "warning: %s\n", w)
 	}

@@ -70,6 +70,10 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 	if err != nil {
 		return nil, err
 	}
+	locator, err := openLocator(string(cfg.Normalize.Geo.City), string(cfg.Normalize.Geo.ASN))
+	if err != nil {
+		return nil, err
+	}
 	if c.letters, err = deadletter.Open(string(cfg.DeadLetters.Path), time.Now); err != nil {
 		return nil, err
 	}
@@ -80,7 +84,7 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 		return nil, err
 	}
 	c.pipeline, err = pipeline.New(pipeline.Config{
-		Sources: c.set.Sources, Sinks: c.set.Sinks, Routes: cfg.Routes, KeepOriginal: cfg.Normalize.KeepOriginal, Mappings: mappings,
+		Sources: c.set.Sources, Sinks: c.set.Sinks, Routes: cfg.Routes, KeepOriginal: cfg.Normalize.KeepOriginal, Mappings: mappings, Locator: locator,
 		Budget: inFlight, Letters: c.letters, SaveEvery: saveEvery(&cfg.Checkpoint), Grace: cfg.Shutdown.Grace.Std(), Once: once,
 		Logger: c.logger, Board: c.board, Metrics: c.metrics,
 	})

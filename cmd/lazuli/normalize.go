@@ -23,6 +23,8 @@ import (
 type normalizeCommand struct {
 	Schema      string   `required:"" enum:"raw,ecs,ocsf" placeholder:"raw|ecs|ocsf" help:"What the events look like."`
 	Mapping     []string `placeholder:"FILE" help:"A mapping file of your own; may be repeated."`
+	GeoCity     string   `placeholder:"FILE" help:"A database of places (.mmdb) for source.geo and the like."`
+	GeoASN      string   `name:"geo-asn" placeholder:"FILE" help:"A database of networks (.mmdb) for source.as and the like."`
 	DeadLetters string   `placeholder:"FILE" help:"Write what could not be read to this file, as dead letters."`
 	Strict      bool     `help:"Exit with status 1 if anything could not be read."`
 	Explain     bool     `help:"Show for one record, instead of its event, which row of which mapping table set each field."`
@@ -50,6 +52,9 @@ func (n *normalizeCommand) Run(t terminal) error {
 	options := normalize.DefaultOptions()
 	var err error
 	if options.Files, err = readMappings(n.Mapping, n.Schema); err != nil {
+		return err
+	}
+	if options.Locator, err = openLocator(n.GeoCity, n.GeoASN); err != nil {
 		return err
 	}
 	mapper, err := normalize.Compile(normalize.Schema(n.Schema), options)

@@ -28,6 +28,8 @@ type Options struct {
 	// Files are mapping files of the user: they define log types, map those
 	// that have no table, and add to or override the built-in tables.
 	Files []File
+	// Locator looks addresses up for geo and as fields of ECS; nil leaves them out.
+	Locator Locator
 }
 
 // File is a mapping file. Its name stands in errors, and without its extension
@@ -45,6 +47,7 @@ func DefaultOptions() Options { return Options{KeepOriginal: true} }
 type Mapper struct {
 	schema   Schema
 	detector *detector
+	locator  Locator
 	programs []*program // by number of the log type; nil for raw
 }
 
@@ -74,7 +77,7 @@ func compileFiles(schema Schema, builtins []*fileSpec, opts Options) (*Mapper, e
 		}
 		files = append(files, spec)
 	}
-	m := &Mapper{schema: schema, detector: newDetector()}
+	m := &Mapper{schema: schema, detector: newDetector(), locator: opts.Locator}
 	for _, f := range files {
 		for _, d := range f.define {
 			if err := m.detector.define(f.name, d); err != nil {
@@ -157,6 +160,9 @@ func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error
 			if m.schema == OCSF {
 				shared[key], err = g.compileClasses(m.detector.types[n].name, tables[n][0].name, named)
 			} else {
+				if opts.Locator != nil {
+					g.rows = append(g.rows, slices.DeleteFunc(locatedRows(g.rows), g.isRemoved)...)
+				}
 				shared[key], err = compileRows(g.rows, named)
 			}
 			if err != nil {

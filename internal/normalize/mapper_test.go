@@ -403,4 +403,5 @@ func TestReadme(t *testing.T) {
 	}
 	describes(resourceParts...)
 	describes(userAgentParts...)
+	describes(geoParts...)
 }

@@ -49,6 +49,7 @@ var steps = map[string]stepInfo{
 	"url":          {run: stepURL, argument: true, arguments: urlParts, usage: "url scheme|domain|port|path|extension|query|fragment"},
 	"community_id": {run: stepCommunityID, usage: "community_id"},
 	"resource":     {run: stepResource, argument: true, arguments: resourceParts, usage: "resource tenant|subscription|group|provider|provider_namespace|name|namespace|authorization_rule"},
+	"geo":          {run: stepGeo, argument: true, arguments: geoParts, usage: "geo city_name|country_iso_code|..."},
 	"user_agent":   {run: stepUserAgent, argument: true, arguments: userAgentParts, usage: "user_agent name|version|os_name|os_version|os_full|device"},
 }
 

@@ -80,6 +80,7 @@ type Worker struct {
 	shapeText []byte
 	feedCache
 	resource resourceID
+	located  located
 	parts    partList
 	url      urlText
 	agent    userAgent
@@ -117,7 +118,7 @@ func (w *Worker) Recognize(in Input) (r Result, x *jsonscan.Index, node int) {
 func (w *Worker) begin(in Input) Result {
 	w.in, w.x, w.node = in, in.Index, in.Node
 	w.text = w.text[:0]
-	w.resource.source, w.agent.source, w.parts.source, w.url.source = nil, nil, nil, nil
+	w.located.source, w.resource.source, w.agent.source, w.parts.source, w.url.source = nil, nil, nil, nil, nil
 	if w.raw = in.Raw; w.raw == nil {
 		w.raw = in.Index.Value(in.Node)
 	}

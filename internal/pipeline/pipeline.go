@@ -48,7 +48,8 @@ type Config struct {
 	Sinks        []Sink
 	Routes       []config.Route // names, "*" resolved
 	KeepOriginal bool
-	Mappings     []normalize.File // the user's own
+	Mappings     []normalize.File  // the user's own
+	Locator      normalize.Locator // of addresses; nil: none
 	Budget       *budget.Budget
 	Letters      *deadletter.Store
 	SaveEvery    time.Duration // how often checkpoints are saved
@@ -76,7 +77,7 @@ func New(cfg Config) (*Pipeline, error) {
 		})
 	}
 	options := normalize.DefaultOptions()
-	options.KeepOriginal, options.Files = cfg.KeepOriginal, cfg.Mappings
+	options.KeepOriginal, options.Files, options.Locator = cfg.KeepOriginal, cfg.Mappings, cfg.Locator
 	compiled := &mappers{options: options}
 	helpers := make(chan struct{}, runtime.GOMAXPROCS(0)-1)
 	for _, s := range cfg.Sources {
