@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -128,7 +127,11 @@ func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error
 	tables := make([][]*fileSpec, len(m.detector.types))
 	named := map[string]yamlValue{}
 	for i := len(files) - 1; i >= 0; i-- {
-		maps.Copy(named, files[i].maps)
+		for name, m := range files[i].maps {
+			if _, ok := named[name]; !ok {
+				named[name] = m
+			}
+		}
 		for _, name := range files[i].logTypes {
 			n := m.detector.numberOf(name)
 			if n < 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
@@ -39,6 +40,7 @@ var steps = map[string]stepInfo{
 	"past":         {run: stepPast, argument: true, usage: `past "Action: "`},
 	"part":         {run: stepPart, argument: true, valid: validParts, usage: "part 3, part 2-6 or part 11,13, each with ; or another separator after it if that is no comma"},
 	"unquote":      {run: stepUnquote, usage: "unquote"},
+	"member":       {run: stepMember, argument: true, usage: "member principalId"},
 	"scale":        {run: stepScale, argument: true, usage: "scale 1000"},
 	"without":      {run: stepWithout, argument: true, usage: `without ": "`},
 	"host":         {run: stepHost, usage: "host"},
@@ -122,6 +124,31 @@ func stepUnquote(w *Worker, text []byte, _ string) ([]byte, bool) {
 	mark := len(w.text)
 	w.text = jsonscan.AppendUnescaped(w.text, w.inner.Text(0))
 	return w.text[mark:len(w.text):len(w.text)], true
+}
+
+// stepMember gives the first plain value of that name, compared without case,
+// in the JSON that a text holds, at any depth.
+func stepMember(w *Worker, text []byte, name string) ([]byte, bool) {
+	if len(text) == 0 || text[0] != '{' && text[0] != '[' {
+		return nil, false
+	}
+	if n, err := w.inner.Scan(text); err != nil || n != len(text) {
+		return nil, false
+	}
+	for n := range w.inner.Nodes {
+		node := &w.inner.Nodes[n]
+		key := w.inner.Key(n)
+		if node.Kind >= jsonscan.Object || len(key) != len(name) || !strings.EqualFold(string(key), name) {
+			continue
+		}
+		if node.Kind != jsonscan.String {
+			return w.inner.Value(n), node.Kind != jsonscan.Null
+		}
+		mark := len(w.text)
+		w.text = jsonscan.AppendUnescaped(w.text, w.inner.Text(n))
+		return w.text[mark:len(w.text):len(w.text)], true
+	}
+	return nil, false
 }
 
 // stepScale multiplies a number, and rounds it to a whole one.
