@@ -189,10 +189,10 @@ func (c *classCompiler) attributeRow(root *outNode, object *ocsf.Object, spec *r
 			return fmt.Errorf("%s is a list of values: write %s[]", name, name)
 		}
 		n, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
-		if err != nil || n < 0 || n > 15 || n > len(node.elements) {
-			return fmt.Errorf("in brackets goes the number of an object of the list, from 0 on without gaps, up to 15")
+		if err != nil || n < 0 || n > 15 {
+			return fmt.Errorf("in brackets goes the number of an object of the list, from 0 to 15")
 		}
-		if n == len(node.elements) {
+		for n >= len(node.elements) {
 			node.elements = append(node.elements, &outNode{place: place, key: node.key, attribute: &ocsf.Attribute{Name: a.Name, Type: a.Type, Object: a.Object}})
 		}
 		node = node.elements[n]
@@ -239,7 +239,10 @@ func (c *classCompiler) setAttribute(node *outNode, a *ocsf.Attribute, spec *row
 	if r.tree != nil {
 		return fmt.Errorf("as: tree does not go with OCSF; an attribute of type json or object takes all of a value")
 	}
-	r.typed, r.typ = true, a.Type
+	if r.finish != nil && a.Type != ocsf.Long {
+		return fmt.Errorf("as: sum gives a number of 64 bits, which the attribute does not take")
+	}
+	r.typed, r.typ = r.finish == nil, a.Type
 	r.keeps = r.cases == nil
 	for _, as := range spec.as {
 		if name, _, _ := strings.Cut(as, " "); !losslessSteps[name] {
@@ -569,6 +572,7 @@ func (n *outNode) finishInside() {
 	if !n.attribute.List {
 		n.finish(n.attribute.Object)
 	}
+	n.elements = slices.DeleteFunc(n.elements, func(e *outNode) bool { return len(e.children) == 0 })
 	for _, element := range n.elements {
 		element.finish(n.attribute.Object)
 	}
@@ -641,7 +645,7 @@ func (n *outNode) certain() bool {
 	}
 	if o := n.attribute.Object; o != nil {
 		if n.attribute.List {
-			return len(n.elements) > 0 && len(n.elements[0].children) > 0 && n.elements[0].missing(o) == ""
+			return slices.ContainsFunc(n.elements, func(e *outNode) bool { return e.missing(o) == "" })
 		}
 		return len(n.children) > 0 && n.missing(o) == ""
 	}

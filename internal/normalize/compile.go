@@ -247,7 +247,7 @@ func (c *compiler) transforms(r *rule, spec *rowSpec) error {
 			continue
 		}
 		if f, ok := finishers[name]; ok {
-			if c.typed {
+			if c.typed && name != "sum" {
 				return fmt.Errorf("as: %q does not go with OCSF: the type of the attribute says what is made of the value", as)
 			}
 			if f.argument != (argument != "") {

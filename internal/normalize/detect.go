@@ -332,7 +332,9 @@ func (w *Worker) readTime(n int) bool {
 	}
 	text, _ := w.textOf(0, n)
 	t, canonical, ok := parseTime(text)
+	w.timeNode = int32(n)
 	if !ok {
+		w.timeNode = -1
 		tuple := bytes.IndexByte(text, ',') // of a flow, which begins with its time
 		if tuple < 0 {
 			return false
@@ -342,7 +344,7 @@ func (w *Worker) readTime(n int) bool {
 			return false
 		}
 	}
-	w.time, w.timeWritten, w.timeNode = t, text, int32(n)
+	w.time, w.timeWritten = t, text
 	if canonical {
 		w.timeText = text
 	}
