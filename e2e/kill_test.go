@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,14 +18,33 @@ import (
 // again while events pour in and its output fails now and then, and checks by
 // the records' own ids that each is in the output or in the dead letters.
 func TestKilledAtAnyMomentNothingIsLost(t *testing.T) {
-	const (
-		kills = 25
-		rate  = 4000 // events a second
-	)
+	killAgainAndAgain(t, 25, azuresim.Options{}, hubToFile)
+}
+
+// TestKilledOverKafkaNothingIsLost is the same over Kafka, where a member that
+// was killed holds up its group until its session is over.
+func TestKilledOverKafkaNothingIsLost(t *testing.T) {
+	killAgainAndAgain(t, 2, azuresim.Options{Kafka: true}, func(sim *azuresim.Sim, more string) string {
+		return fmt.Sprintf(`
+sources:
+  hub: {type: event_hub, protocol: kafka, kafka_session: 6s, connection_string: %q, endpoint: %q, ca_file: %q, hub: insights, consumer_group: lazuli}
+sinks:
+  file: {type: file, path: events.ndjson, rotate: {size: 1TiB}}
+checkpoint: {path: checkpoints}
+dead_letters: {path: dead-letters}
+telemetry: {listen: ""}
+%s`, sim.Endpoints.NamespaceConnectionString, sim.Endpoints.Kafka, sim.Endpoints.CAFile, more)
+	})
+}
+
+func killAgainAndAgain(t *testing.T, kills int, options azuresim.Options, configuration func(sim *azuresim.Sim, more string) string) {
+	t.Helper()
+	const rate = 4000 // events a second
 	seed := seedOf(t)
 	r := rand.New(rand.NewPCG(seed, 1))
-	sim := startSim(t, azuresim.Options{Seed: seed, RetainBytes: -1})
-	dir, file := writeConfig(t, hubToFile(sim, "limits: {in_flight: 8MiB}\n"))
+	options.Seed, options.RetainBytes = seed, -1
+	sim := startSim(t, options)
+	dir, file := writeConfig(t, configuration(sim, "limits: {in_flight: 8MiB}\n"))
 	output := filepath.Join(dir, "events.ndjson")
 
 	producing, stopProducing := context.WithCancel(t.Context())
@@ -39,7 +59,7 @@ func TestKilledAtAnyMomentNothingIsLost(t *testing.T) {
 	for range kills {
 		p := start(t, hubEnv(sim), nil, "run", "-c", file)
 		before := size(output)
-		eventually(t, 30*time.Second, "the output grows after a start:\n"+p.stderr.String(), func() bool { return size(output) > before })
+		eventually(t, 90*time.Second, "the output grows after a start:\n"+p.stderr.String(), func() bool { return size(output) > before })
 		for until := time.Duration(r.IntN(1200)) * time.Millisecond; until > 0; {
 			step := time.Duration(50+r.IntN(200)) * time.Millisecond
 			if r.IntN(3) == 0 { // the disk is full for a moment, in the middle of a write
@@ -81,7 +101,7 @@ func TestKilledAtAnyMomentNothingIsLost(t *testing.T) {
 	if report.Lost > 0 || report.Unknown > 0 || report.NoID > 0 {
 		t.Errorf("%v; lost for example %v", report, ledger.Lost(5))
 	}
-	if report.Produced < kills*100 {
+	if report.Produced < uint64(kills)*100 {
 		t.Errorf("only %d records: the collector was never under load", report.Produced)
 	}
 	// A crash repeats what was confirmed and not yet saved (positions are saved

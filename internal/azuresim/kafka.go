@@ -67,3 +67,23 @@ func (t topic) Events(partition int, from int64, limit int) (events []kafka.Even
 	info, err := t.Partition(partition)
 	return events, info.BeginSequence, err
 }
+
+// Next implements kafka.Hub.
+func (t topic) Next(partition int) (int64, error) {
+	if t.Deleted() {
+		return 0, nil
+	}
+	info, err := t.Partition(partition)
+	if info.Empty {
+		return info.BeginSequence, err
+	}
+	return info.LastSequence + 1, err
+}
+
+// Settle waits until all that was produced can be read by every door.
+func (s *Sim) Settle(ctx context.Context) error {
+	if s.kafka == nil {
+		return nil
+	}
+	return s.kafka.Settle(ctx)
+}

@@ -43,7 +43,7 @@ func (s *Sim) Produce(ctx context.Context, events uint64, rate int) (produced ui
 		}
 		pace.wait(ctx, produced)
 	}
-	return produced, nil
+	return produced, s.Settle(ctx)
 }
 
 // produceMessage produces what fits into one message, about limit records and at

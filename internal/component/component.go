@@ -168,6 +168,13 @@ func (b *builder) eventHub(s config.Source, settings *eventhub.Config) (source.S
 		}
 		deps.Checkpoints = files
 	}
+	if settings.Protocol == "kafka" {
+		// Positions are kept in the group; those reached over AMQP are where it begins.
+		offsets := eventhub.NewGroupOffsets(deps.Checkpoints)
+		deps.Checkpoints, deps.Ownership = offsets, nil
+		src, err := eventhub.NewKafka(*settings, deps, offsets)
+		return src, offsets, err
+	}
 	src, err := eventhub.New(*settings, deps)
 	return src, deps.Checkpoints, err
 }

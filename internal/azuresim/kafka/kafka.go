@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -31,6 +32,8 @@ type Hub interface {
 	// Events returns up to limit events of a partition from a sequence number
 	// on, and the oldest that is retained.
 	Events(partition int, from int64, limit int) (events []Event, begin int64, err error)
+	// Next returns the sequence number that the next event will have.
+	Next(partition int) (int64, error)
 	// Changed is closed when the partition next gets an event or is deleted.
 	Changed(partition int) <-chan struct{}
 }
@@ -61,32 +64,34 @@ type Endpoint struct {
 	stop context.CancelFunc
 	ctx  context.Context //nolint:containedctx // ends with the endpoint
 
-	mu      sync.Mutex
-	copying map[string]*sync.WaitGroup // by topic; guarded by mu
+	mu     sync.Mutex
+	topics map[string]*topic // guarded by mu
+}
+
+// topic is a hub that is being copied.
+type topic struct {
+	hub     Hub
+	copying sync.WaitGroup
+	copied  []atomic.Int64 // by partition: sequence numbers below it are in the topic
 }
 
 // Start serves an endpoint without topics.
 func Start(o Options) (*Endpoint, error) {
-	e := &Endpoint{log: o.Logger, password: rand.Text(), copying: map[string]*sync.WaitGroup{}}
+	e := &Endpoint{log: o.Logger, password: rand.Text(), topics: map[string]*topic{}}
 	e.ctx, e.stop = context.WithCancel(context.Background())
-	check := func(mechanism string, response []byte) (string, string) {
-		user, password := plainResponse(response)
-		var err error
+	check := func(mechanism string, response []byte) (user, password string, err error) {
+		name, secret := plainResponse(response)
 		switch {
-		case mechanism == "PLAIN" && user == writer && password == e.password:
-			return writer, e.password
-		case mechanism == "PLAIN" && user == "$ConnectionString":
-			err = o.VerifyConnectionString(password)
+		case mechanism == "PLAIN" && name == writer && secret == e.password:
+			return writer, e.password, nil
+		case mechanism == "PLAIN" && name == "$ConnectionString":
+			err = o.VerifyConnectionString(secret)
 		case mechanism == "OAUTHBEARER":
 			err = o.VerifyToken(bearer(response))
 		default:
-			err = fmt.Errorf("user %q by %s", user, mechanism)
+			err = fmt.Errorf("kafka: the user of %s must be $ConnectionString", mechanism)
 		}
-		if err != nil {
-			e.log.Debug("kafka client refused", "error", err)
-			return reader, ""
-		}
-		return reader, e.password
+		return reader, e.password, err
 	}
 	address := o.Listener.Addr().String()
 	l := &listener{Listener: o.Listener, tls: o.TLS, check: check}
@@ -129,8 +134,8 @@ func (e *Endpoint) Close() error {
 	e.stop()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, copying := range e.copying {
-		copying.Wait()
+	for _, t := range e.topics {
+		t.copying.Wait()
 	}
 	e.writer.Close()
 	e.cluster.Close()
@@ -141,9 +146,9 @@ func (e *Endpoint) Close() error {
 // or the endpoint closed; then Remove must follow.
 func (e *Endpoint) Add(h Hub) error {
 	create := kmsg.NewPtrCreateTopicsRequest()
-	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = h.Name(), int32(h.Partitions()), 1
-	create.Topics = append(create.Topics, topic)
+	wanted := kmsg.NewCreateTopicsRequestTopic()
+	wanted.Topic, wanted.NumPartitions, wanted.ReplicationFactor = h.Name(), int32(h.Partitions()), 1
+	create.Topics = append(create.Topics, wanted)
 	response, err := create.RequestWith(e.ctx, e.writer)
 	if err == nil && len(response.Topics) == 1 && response.Topics[0].ErrorCode != 0 {
 		err = fmt.Errorf("error code %d", response.Topics[0].ErrorCode)
@@ -153,11 +158,11 @@ func (e *Endpoint) Add(h Hub) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	copying := new(sync.WaitGroup)
-	e.copying[h.Name()] = copying
+	t := &topic{hub: h, copied: make([]atomic.Int64, h.Partitions())}
+	e.topics[h.Name()] = t
 	for i := range h.Partitions() {
-		copying.Go(func() {
-			if err := e.copy(h, i); err != nil && e.ctx.Err() == nil {
+		t.copying.Go(func() {
+			if err := e.copy(t, i); err != nil && e.ctx.Err() == nil {
 				e.log.Error("events of a hub are not in its topic", "hub", h.Name(), "partition", i, "error", err)
 			}
 		})
@@ -169,14 +174,14 @@ func (e *Endpoint) Add(h Hub) error {
 func (e *Endpoint) Remove(name string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if copying := e.copying[name]; copying != nil {
-		copying.Wait() // the hub is gone, so it ends
-		delete(e.copying, name)
+	if t := e.topics[name]; t != nil {
+		t.copying.Wait() // the hub is gone, so it ends
+		delete(e.topics, name)
 	}
 	remove := kmsg.NewPtrDeleteTopicsRequest()
-	topic := kmsg.NewDeleteTopicsRequestTopic()
-	topic.Topic = &name
-	remove.Topics, remove.TopicNames = append(remove.Topics, topic), []string{name}
+	unwanted := kmsg.NewDeleteTopicsRequestTopic()
+	unwanted.Topic = &name
+	remove.Topics, remove.TopicNames = append(remove.Topics, unwanted), []string{name}
 	if _, err := remove.RequestWith(e.ctx, e.writer); err != nil {
 		return fmt.Errorf("delete the topic of hub %q: %w", name, err)
 	}
@@ -185,8 +190,9 @@ func (e *Endpoint) Remove(name string) error {
 }
 
 // copy copies one partition until the hub is gone.
-func (e *Endpoint) copy(h Hub, partition int) error {
+func (e *Endpoint) copy(t *topic, partition int) error {
 	const limit, fill = 512, 8192
+	h := t.hub
 	var next, deleted int64
 	for e.ctx.Err() == nil {
 		changed := h.Changed(partition)
@@ -217,6 +223,7 @@ func (e *Endpoint) copy(h Hub, partition int) error {
 			}
 			next += int64(len(records))
 		}
+		t.copied[partition].Store(next)
 		if begin > deleted && begin <= next {
 			if err := e.truncate(h.Name(), partition, begin); err != nil {
 				return err
@@ -235,10 +242,10 @@ func (e *Endpoint) copy(h Hub, partition int) error {
 }
 
 // fill appends empty records.
-func (e *Endpoint) fill(topic string, partition int, n int64) error {
+func (e *Endpoint) fill(name string, partition int, n int64) error {
 	records := make([]*kgo.Record, n)
 	for i := range records {
-		records[i] = &kgo.Record{Topic: topic, Partition: int32(partition)}
+		records[i] = &kgo.Record{Topic: name, Partition: int32(partition)}
 	}
 	if err := e.writer.ProduceSync(e.ctx, records...).FirstErr(); err != nil {
 		return fmt.Errorf("fill: %w", err)
@@ -247,15 +254,41 @@ func (e *Endpoint) fill(topic string, partition int, n int64) error {
 }
 
 // truncate deletes what the hub no longer retains.
-func (e *Endpoint) truncate(topic string, partition int, begin int64) error {
+func (e *Endpoint) truncate(name string, partition int, begin int64) error {
 	remove := kmsg.NewPtrDeleteRecordsRequest()
 	t := kmsg.NewDeleteRecordsRequestTopic()
 	p := kmsg.NewDeleteRecordsRequestTopicPartition()
-	t.Topic, p.Partition, p.Offset = topic, int32(partition), begin
+	t.Topic, p.Partition, p.Offset = name, int32(partition), begin
 	t.Partitions = append(t.Partitions, p)
 	remove.Topics = append(remove.Topics, t)
 	if _, err := remove.RequestWith(e.ctx, e.writer); err != nil {
 		return fmt.Errorf("delete what is no longer retained: %w", err)
+	}
+	return nil
+}
+
+// Settle waits until all events that the hubs hold now can be read.
+func (e *Endpoint) Settle(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for _, t := range e.topics {
+		for i := range t.copied {
+			next, err := t.hub.Next(i)
+			if err != nil {
+				return err
+			}
+			for t.copied[i].Load() < next {
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				case <-e.ctx.Done():
+					return nil
+				}
+			}
+		}
 	}
 	return nil
 }
@@ -267,7 +300,7 @@ var ErrGone = errors.New("kafka: the hub was deleted")
 type listener struct {
 	net.Listener
 	tls   *tls.Config
-	check func(mechanism string, response []byte) (user, password string)
+	check func(mechanism string, response []byte) (user, password string, err error)
 }
 
 func (l *listener) Accept() (net.Conn, error) {

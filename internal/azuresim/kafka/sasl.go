@@ -21,11 +21,11 @@ const (
 )
 
 // signingIn is a connection until its client has signed in: it puts what the
-// cluster understands in the place of the service's own credentials, or bad
-// ones, which the cluster refuses.
+// cluster understands in the place of the service's own credentials. Who is
+// refused is told so, which the cluster would not do, and the connection ends.
 type signingIn struct {
 	net.Conn
-	check     func(mechanism string, response []byte) (user, password string)
+	check     func(mechanism string, response []byte) (user, password string, err error)
 	mechanism string
 	ready     []byte // read and not yet handed on
 	through   bool   // signed in, or refused: hand everything on
@@ -92,10 +92,29 @@ func (c *signingIn) rewrite(request []byte) ([]byte, error) {
 	if err := r.ReadFrom(request[head:]); err != nil {
 		return nil, fmt.Errorf("kafka: authenticate: %w", err)
 	}
-	user, password := c.check(c.mechanism, r.SASLAuthBytes)
+	user, password, err := c.check(c.mechanism, r.SASLAuthBytes)
+	if err != nil {
+		return nil, c.refuse(request[4:8], version, err)
+	}
 	r.SASLAuthBytes = []byte("\x00" + user + "\x00" + password)
 	c.through = true
 	return r.AppendTo(bytes.Clone(request[:head])), nil
+}
+
+// refuse answers as the service does (error 58, SASL_AUTHENTICATION_FAILED) and
+// returns what ends the connection.
+func (c *signingIn) refuse(correlation []byte, version int16, cause error) error {
+	text := cause.Error()
+	response := kmsg.SASLAuthenticateResponse{Version: version, ErrorCode: 58, ErrorMessage: &text}
+	body := bytes.Clone(correlation)
+	if version >= 2 {
+		body = append(body, 0) // no tags
+	}
+	body = response.AppendTo(body)
+	if _, err := c.Conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // headerLength returns where a request's body begins: after key, version,

@@ -21,7 +21,9 @@ type Config struct {
 	ConnectionString config.Secret   `yaml:"connection_string" doc:"Connection string of a policy with the Listen claim, instead of tenant and namespace." example:"${env:EVENT_HUB}"`
 	ConsumerGroup    string          `yaml:"consumer_group" doc:"Consumer group; give Lazuli one of its own." example:"lazuli"`
 	Start            string          `yaml:"start" doc:"Where to begin where there is no checkpoint yet: earliest, latest, or an RFC 3339 time." example:"2026-01-31T00:00:00Z"`
-	Transport        string          `yaml:"transport" doc:"amqp is TCP port 5671; websockets is port 443 and can pass an HTTP proxy." enum:"amqp|websockets"`
+	Protocol         string          `yaml:"protocol" doc:"amqp works with every tier and passes by port 443; kafka takes a fraction of the processor time, keeps positions in the consumer group, and needs port 9093 and the Standard tier." enum:"amqp|kafka"`
+	KafkaSession     config.Duration `yaml:"kafka_session" min:"6s" max:"5m" doc:"Of Kafka: an instance not heard of for this long loses its partitions to the others; also how long a start after a crash may have to wait."`
+	Transport        string          `yaml:"transport" doc:"Of AMQP: amqp is TCP port 5671; websockets is port 443 and can pass an HTTP proxy." enum:"amqp|websockets"`
 	Proxy            string          `yaml:"proxy" doc:"HTTP proxy for transport websockets; empty means the tenant's, else the environment's HTTPS_PROXY and NO_PROXY." example:"http://proxy.contoso.com:3128"`
 	Prefetch         int             `yaml:"prefetch" doc:"Most messages asked for ahead, per partition (1 to 5000)."`
 	PrefetchBytes    config.Size     `yaml:"prefetch_bytes" doc:"Memory for messages asked for ahead, over all partitions of this source; fewer are asked for when messages are large."`
@@ -46,6 +48,8 @@ func DefaultConfig() Config {
 	return Config{
 		ConsumerGroup: azeventhubs.DefaultConsumerGroup,
 		Start:         "earliest",
+		Protocol:      "amqp",
+		KafkaSession:  config.Duration(30 * time.Second),
 		Transport:     "amqp",
 		Prefetch:      500,
 		PrefetchBytes: 8 << 20,
@@ -94,6 +98,12 @@ func (c *Config) Validate(r *config.Report) {
 	c.validateTarget(r)
 	if _, err := parseStart(c.Start); err != nil {
 		r.Add("start", err.Error(), "write earliest, latest, or a time such as 2026-01-31T00:00:00Z")
+	}
+	switch {
+	case c.Protocol == "kafka" && c.Transport != "amqp":
+		r.Add("transport", "is given, but the protocol is kafka, which has one way only", "remove transport, or write protocol: amqp")
+	case c.Protocol != "amqp" && c.Protocol != "kafka":
+		r.Add("protocol", fmt.Sprintf("is %q; it must be amqp or kafka", c.Protocol), "write amqp or kafka")
 	}
 	switch c.Transport {
 	case "websockets":
