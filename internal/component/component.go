@@ -23,6 +23,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
+	"github.com/lazuli-logs/lazuli/internal/source/graph"
 	"github.com/lazuli-logs/lazuli/internal/status"
 	"github.com/lazuli-logs/lazuli/internal/telemetry"
 )
@@ -32,6 +33,7 @@ func Catalog() config.Catalog {
 	return config.Catalog{
 		Sources: config.Kinds{
 			"event_hub": func() config.Component { c := eventhub.DefaultConfig(); return &c },
+			"graph":     func() config.Component { c := graph.DefaultConfig(); return &c },
 		},
 		Sinks: config.Kinds{
 			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
@@ -125,7 +127,8 @@ type builder struct {
 	files   *filestore.Store // opened when first needed
 	set     *Set
 
-	limiters map[string]*azuremonitor.Limiter // by data collection rule
+	limiters    map[string]*azuremonitor.Limiter // by data collection rule
+	graphLimits map[string]*graph.Limits         // by application and tenant
 }
 
 func (b *builder) source(s config.Source) (pipeline.Source, error) {
@@ -135,6 +138,8 @@ func (b *builder) source(s config.Source) (pipeline.Source, error) {
 	switch settings := s.Settings.(type) {
 	case *eventhub.Config:
 		src, store, err = b.eventHub(s, settings)
+	case *graph.Config:
+		src, store, err = b.graph(s, settings)
 	default:
 		err = fmt.Errorf("kind %q is not built in", s.Kind)
 	}

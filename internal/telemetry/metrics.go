@@ -24,6 +24,8 @@ type Metrics struct {
 	SourceGaps             *prometheus.CounterVec // source: positions that Azure no longer held
 	SourceMissing          *prometheus.CounterVec // source: events lost to retention, by sequence number
 	SourceOwned            *prometheus.GaugeVec   // source: partitions this instance reads
+	SourceAnswers          *prometheus.CounterVec // source, outcome: ok, throttled, refused, failed
+	SourceRepeats          *prometheus.CounterVec // source: rows that came again and were dropped
 
 	DecodeBad      *prometheus.CounterVec // source, class
 	DecodeRepaired *prometheus.CounterVec // source, repair
@@ -74,6 +76,8 @@ func NewMetrics(inFlight, limit func() float64) *Metrics {
 	m.SourceRebuilds = counter("source_watchdog_rebuilds_total", "Links that made no progress while Azure held new events, rebuilt.", "source")
 	m.SourceGaps = counter("source_gaps_total", "Times the stored position was no longer held by Azure.", "source")
 	m.SourceMissing = counter("source_missing_events_total", "Events that left Azure's retention before they were read.", "source")
+	m.SourceAnswers = counter("source_answers_total", "Requests to a query API, by how they ended.", "source", "outcome")
+	m.SourceRepeats = counter("source_repeats_total", "Rows of a query that were read before and dropped.", "source")
 	m.SourceOwned = gauge("source_owned_partitions", "Partitions this instance reads.", "source")
 	m.DecodeBad = counter("decode_bad_total", "Pieces of payloads that could not be read, sent to the dead letters.", "source", "class")
 	m.DecodeRepaired = counter("decode_repaired_total", "Records whose JSON was repaired.", "source", "repair")

@@ -75,13 +75,16 @@ func (r *Recorder) Block() { r.update(func() { r.blocked = true }) }
 // Unblock lets blocked and later calls of Emit pass.
 func (r *Recorder) Unblock() { r.update(func() { r.blocked = false }) }
 
-// Confirm confirms the oldest n batches of a partition that are in flight and
-// saves the cursor behind them.
+// Confirm confirms the oldest n batches of a partition that are in flight, with
+// the empty ones that follow, and saves the cursor behind them.
 func (r *Recorder) Confirm(ctx context.Context, partition string, n int) error {
 	var cursor checkpoint.Cursor
 	r.update(func() {
 		p := r.parts[partition]
 		n = min(n, len(p.pending))
+		for n > 0 && n < len(p.pending) && p.sizes[p.pending[n]] == 0 {
+			n++
+		}
 		if n > 0 {
 			p.safe = p.Cursors[p.pending[n-1]]
 			p.pending = p.pending[n:]
@@ -231,7 +234,8 @@ func (s *stream) Emit(ctx context.Context, batch []event.Payload, next checkpoin
 		p.Payloads = append(p.Payloads, batch...)
 		p.Cursors = append(p.Cursors, next)
 		p.ends, p.sizes = append(p.ends, len(p.Payloads)), append(p.sizes, len(batch))
-		if r.held {
+		// There is nothing to confirm in an empty batch, but what is before it.
+		if r.held && (len(batch) > 0 || len(p.pending) > 0) {
 			p.pending = append(p.pending, len(p.Cursors)-1)
 		} else {
 			p.safe, save = next, next
