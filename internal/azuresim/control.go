@@ -181,6 +181,7 @@ func (s *Sim) faults() map[string]fault {
 		},
 	}
 	maps.Copy(faults, s.graphFaults())
+	maps.Copy(faults, s.logsFaults())
 	maps.Copy(faults, s.storageFaults())
 	maps.Copy(faults, s.ingestionFaults())
 	return faults

@@ -6,6 +6,7 @@
 //	eventhubs  the Event Hubs namespace that the records go to (AMQP)
 //	kafka      the same hubs over Kafka, to read
 //	entra      the token endpoint
+//	logs       the query API of a Log Analytics workspace
 //	graph      Microsoft Graph's logs, risks, alerts and incidents
 //	blobs      Blob Storage
 //	queues     Queue Storage

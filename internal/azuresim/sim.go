@@ -26,6 +26,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ingestion"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/kafka"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/ledger"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/logs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/queues"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/tenant"
@@ -90,6 +91,8 @@ type Options struct {
 
 	// Graph is what the tenant lets the application ask Microsoft Graph.
 	Graph GraphOptions
+	// Logs is about the Log Analytics workspace.
+	Logs LogsOptions
 	// Storage is the storage account.
 	Storage StorageOptions
 
@@ -149,7 +152,9 @@ type Endpoints struct {
 
 	CAFile         string             `json:"ca_file"` // PEM
 	AuthorityHost  string             `json:"authority_host"`
-	Graph          string             `json:"graph"` // URL of Microsoft Graph, without a version
+	Graph          string             `json:"graph"`     // URL of Microsoft Graph, without a version
+	Logs           string             `json:"logs"`      // URL of the Log Analytics query API, without a version
+	Workspace      string             `json:"workspace"` // id of the workspace
 	Storage        StorageEndpoints   `json:"storage"`
 	Ingestion      IngestionEndpoints `json:"ingestion"`
 	TenantID       string             `json:"tenant_id"`
@@ -171,6 +176,7 @@ type Sim struct {
 	Broker *eventhubs.Broker
 	Entra  *entra.Server
 	Graph  *graph.Server
+	Logs   *logs.Server
 	Blobs  *blobs.Server
 	Queues *queues.Server
 	// Ingestion is the Logs Ingestion API, with the rows it has taken.
@@ -234,6 +240,7 @@ func (s *Sim) start(ctx context.Context) error {
 		return err
 	}
 	s.makeGraph()
+	s.makeLogs()
 	if err := s.makeStorage(); err != nil {
 		return err
 	}
@@ -421,7 +428,7 @@ func (s *Sim) serve(ctx context.Context) error {
 	e := &s.Endpoints
 	e.AMQP, e.AMQPS = amqp.Addr().String(), amqps.Addr().String()
 	e.HTTPS, e.Control = "https://"+https.Addr().String(), "http://"+control.Addr().String()
-	e.AuthorityHost, e.Graph = e.HTTPS+"/", e.HTTPS
+	e.AuthorityHost, e.Graph, e.Logs = e.HTTPS+"/", e.HTTPS, e.HTTPS
 	e.Ingestion.Endpoint = e.HTTPS
 	e.ConnectionString = s.Broker.EmulatorConnectionString(e.AMQP, Policy, "")
 	const form = "Endpoint=sb://%s/;SharedAccessKeyName=%s;SharedAccessKey=%s"
@@ -436,6 +443,7 @@ func (s *Sim) serve(ctx context.Context) error {
 	azure := http.NewServeMux()
 	azure.Handle("/", s.Entra)
 	azure.Handle(eventhubs.WebSocketPath, s.Broker)
+	azure.Handle("/v1/workspaces/", s.Logs)
 	azure.Handle("/v1.0/", s.Graph)
 	azure.Handle("/beta/", s.Graph)
 	azure.Handle(ingestion.Path, s.Ingestion)

@@ -66,6 +66,8 @@ func (p *plan) full(remembered int) bool {
 // step is the least that is worth a request.
 func (p *plan) step(pass, remembered int) time.Duration {
 	switch {
+	case p.cfg.Fixed:
+		return p.cfg.MaxSize
 	case p.ends != nil:
 		return p.cfg.Resolution
 	case pass == 0 || p.full(remembered):
@@ -113,6 +115,9 @@ func (p *plan) next(now time.Time, remembered int) (s Span, pass int, due bool, 
 // cut returns the end of a window that may reach to.
 func (p *plan) cut(from, to, now time.Time, remembered int) time.Time {
 	size := p.size
+	if p.cfg.Fixed {
+		size = p.cfg.MaxSize
+	}
 	if young := now.Add(-p.cfg.Ages[p.last()]); p.rate > 0 && to.After(young) {
 		// Not more rows than can be remembered, by the rate lately seen.
 		if seconds := p.room(remembered) / p.rate; seconds < size.Seconds() {
@@ -173,6 +178,9 @@ func (p *plan) complete(s Span, heads []time.Time, load Load, rows int) {
 // tooMuch makes the next window smaller, faster each time in a row. It reports
 // false if it cannot be made smaller.
 func (p *plan) tooMuch(s Span) bool {
+	if p.cfg.Fixed {
+		return false
+	}
 	took := s.To.Sub(s.From)
 	if took <= p.cfg.Resolution {
 		p.parts = 2 * max(p.parts, 1)

@@ -90,6 +90,9 @@ type Config struct {
 	FirstSize  time.Duration // 0: MaxSize / 16
 	MaxSize    time.Duration
 	Resolution time.Duration // of the feed's time; 0: 100 ns, as Azure's
+	// Fixed makes every window exactly MaxSize, from Start on; ErrTooMuch is then
+	// an error like others.
+	Fixed bool
 
 	// Unique says that equal identities are one row wherever they appear. If
 	// not, equal rows within one instant are counted: the feed has them as often

@@ -1,0 +1,20 @@
+package loganalytics
+
+import "time"
+
+// Metrics is where the source counts. Its methods are called concurrently and
+// must not block.
+type Metrics interface {
+	// Lag reports the age of the newest complete window of a feed.
+	Lag(partition string, age time.Duration)
+	// Queried counts a query by its outcome: ok, too_much, or a class of problem.
+	Queried(outcome string)
+	// Repeats counts rows that were fetched and had been emitted before.
+	Repeats(rows int)
+}
+
+type noMetrics struct{}
+
+func (noMetrics) Lag(string, time.Duration) {}
+func (noMetrics) Queried(string)            {}
+func (noMetrics) Repeats(int)               {}
