@@ -49,6 +49,9 @@ func placeOf(category string, record []byte) (place, error) {
 		p.lineEnd = "\r\n"
 	}
 	resource := strings.ToUpper(member(record, "resourceId"))
+	if resource == "" { // Defender's alerts; Azure has no such archive, a simulator may
+		resource = strings.ToUpper(member(record, "AzureResourceId"))
+	}
 	switch {
 	case activityCategory(category):
 		p.container = activityContainer

@@ -107,38 +107,48 @@ func (s *stage) play() {
 		s.flowLog(pick(s.rng, s.flows))
 		return
 	}
-	switch weighted(s.rng, 3400, 1500, 1400, 1400, 60, 800, 480, 60, 15, 25, 300, 120, 90, 30, 20, 10) {
-	case 0:
-		s.nonInteractiveSignIn()
-	case 1:
-		s.interactiveSignIn()
-	case 2:
-		s.servicePrincipalSignIn()
-	case 3:
-		s.managedIdentitySignIn()
-	case 4:
-		s.federatedSignIn()
-	case 5:
-		s.audit()
-	case 6:
-		s.administrative()
-	case 7:
-		s.policyAudit()
-	case 8:
-		s.securityActivity()
-	case 9:
-		s.serviceHealth()
-	case 10:
-		s.graphActivity()
-	case 11:
-		s.storageAccess()
-	case 12:
-		s.keyVaultAudit()
-	case 13:
-		s.functionLog()
-	case 14:
-		s.userRisk(s.someone(), &s.attackers[s.rng.IntN(len(s.attackers))], "unfamiliarFeatures", "medium")
-	case 15:
-		s.attack()
+	// In proportion to what a tenant of this size logs; only the noisiest (Kubernetes,
+	// firewalls, web access) are fewer than they would be.
+	scenes := []struct {
+		weight int
+		play   func()
+	}{
+		{3400, s.nonInteractiveSignIn},
+		{1500, s.interactiveSignIn},
+		{1400, s.servicePrincipalSignIn},
+		{1400, s.managedIdentitySignIn},
+		{60, s.federatedSignIn},
+		{800, s.audit},
+		{480, s.administrative},
+		{60, s.policyAudit},
+		{15, s.securityActivity},
+		{25, s.serviceHealth},
+		{300, s.graphActivity},
+		{120, s.storageAccess},
+		{90, s.keyVaultAudit},
+		{30, s.functionLog},
+		{20, func() {
+			s.userRisk(s.someone(), &s.attackers[s.rng.IntN(len(s.attackers))], "unfamiliarFeatures", "medium")
+		}},
+		{20, s.attack},
+		{900, func() { s.kubeAudit(s.clusterCall()) }},
+		{700, s.internetTraffic},
+		{300, func() { s.gatewayAccess(s.customer()) }},
+		{20, func() { s.gatewayFirewall(s.address(s.rng, &s.attackers[s.rng.IntN(len(s.attackers))])) }},
+		{300, func() { s.frontDoorAccess(s.customer()) }},
+		{25, func() { s.frontDoorFirewall(s.address(s.rng, &s.attackers[s.rng.IntN(len(s.attackers))])) }},
+		{300, s.applicationInsights},
+		{150, s.usualStatement},
+		{60, s.storageChange},
+		{30, s.provisioning},
+		{15, func() { s.riskyUser(s.someone(), pick(s.rng, []string{"low", "medium", "high"})) }},
+		{15, func() {
+			s.defenderAlert("VM_SuspiciousScriptExecution", "Suspicious script execution", "Medium", "Execution", s.address(s.rng, &s.attackers[0]))
+		}},
 	}
+	weights := make([]int, len(scenes))
+	for i := range scenes {
+		weights[i] = scenes[i].weight
+	}
+	scenes[weighted(s.rng, weights...)].play()
 }

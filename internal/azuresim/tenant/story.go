@@ -5,7 +5,7 @@ import "time"
 // attack plays one of the attack stories. A story is a scene of many records:
 // each step is an operation of its own.
 func (s *stage) attack() {
-	switch s.rng.IntN(5) {
+	switch s.rng.IntN(7) {
 	case 0:
 		s.passwordSpray()
 	case 1:
@@ -16,6 +16,10 @@ func (s *stage) attack() {
 		s.illicitConsent()
 	case 4:
 		s.roleEscalation()
+	case 5:
+		s.webAttack()
+	case 6:
+		s.clusterTakeover()
 	}
 }
 
@@ -91,6 +95,8 @@ func (s *stage) impossibleTravel() {
 	s.anew()
 	s.later(s.between(time.Minute, 2*time.Minute))
 	s.userRisk(u, place, "unlikelyTravel", "high")
+	s.later(s.between(time.Second, 5*time.Second))
+	s.riskyUser(u, "high")
 }
 
 // illicitConsent lets a user grant a stranger's program access to his mail,

@@ -33,7 +33,7 @@ func tell(t *testing.T, play func(*stage)) []told {
 	for i, part := range s.scene {
 		line := part.appendRecord(nil, ids, stamp{number: uint64(i), correlation: part.activity, at: noon().Add(part.after)})
 		var record told
-		if part.category == "UserRiskEvents" { // its time has another form
+		if part.category == "UserRiskEvents" || part.category == "RiskyUsers" { // its time has another form
 			record.Category = part.category
 		} else if err := json.Unmarshal(line, &record); err != nil {
 			t.Fatalf("%v in %s", err, line)
@@ -92,6 +92,8 @@ func TestOtherStories(t *testing.T) {
 			"Add service principal credentials", "MICROSOFT.KEYVAULT/VAULTS/PROVIDERS/DIAGNOSTICSETTINGS/DELETE",
 			"MICROSOFT.NETWORK/NETWORKSECURITYGROUPS/SECURITYRULES/WRITE", "MICROSOFT.STORAGE/STORAGEACCOUNTS/LISTKEYS/ACTION",
 		}},
+		{"web attack", (*stage).webAttack, []string{"ApplicationGatewayFirewallLog", "ApplicationGatewayAccessLog", "SQLSecurityAuditEvents", "AZFWIdpsSignature", "AZFWThreatIntel"}},
+		{"cluster takeover", (*stage).clusterTakeover, []string{"kube-audit", "kube-audit", "kube-audit", "kube-audit", "kube-audit"}},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

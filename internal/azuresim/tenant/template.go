@@ -178,6 +178,21 @@ func (w *writer) time(name, layout string, shift time.Duration) {
 // unix writes the record's time, shifted, as seconds in a string.
 func (w *writer) unix(name string, shift time.Duration) { w.quotedMark(name, markUnix, "", shift) }
 
+// embedded writes an object, with a suffix, as a string.
+func (w *writer) embedded(name, suffix string, members func(in *writer)) {
+	in := &writer{}
+	in.object("", func() { members(in) })
+	w.name(name)
+	w.text = append(w.text, '"')
+	from := 0
+	for _, m := range in.marks {
+		w.text = appendEscaped(w.text, string(in.text[from:m.at]))
+		from, m.at = m.at, len(w.text)
+		w.marks = append(w.marks, m)
+	}
+	w.text = append(appendEscaped(w.text, string(in.text[from:])+suffix), '"')
+}
+
 func (w *writer) group(name string, open, end byte, members func()) {
 	w.name(name)
 	w.text = append(w.text, open)
