@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/azuresim"
+)
+
+// tenantOf is a configured tenant that signs in to the simulator.
+func tenantOf(e azuresim.Endpoints) string {
+	return fmt.Sprintf(`
+tenants:
+  kestrel:
+    tenant_id: %s
+    ca_file: %s
+    endpoints: {authority: %q, graph: %q}
+    credential: {type: client_secret, client_id: %s, client_secret: "${env:SECRET}"}
+`, e.TenantID, e.CAFile, e.AuthorityHost, e.Graph, e.ClientID)
+}
+
+// doorSources are the doors of the simulated Azure, and the source that reads
+// each.
+func doorSources(e azuresim.Endpoints) map[azuresim.Door]string {
+	return map[azuresim.Door]string{
+		azuresim.EventHubs: fmt.Sprintf(`{type: event_hub, connection_string: "${env:HUB}", hub: %s, consumer_group: lazuli}`, e.Hubs[0]),
+		azuresim.Graph: `{type: graph, tenant: kestrel, look_back: 6h, delay: 10s,
+    feeds: [directory_audits, sign_ins, sign_ins_noninteractive, sign_ins_service_principal, sign_ins_managed_identity, risk_detections]}`,
+	}
+}
+
+// TestTheSameEventsThroughEveryDoor lets the records of a tenant leave by every
+// door there is, reads each with the source for it, and holds the events against
+// each other: the same ids, once each, and the same kinds.
+func TestTheSameEventsThroughEveryDoor(t *testing.T) {
+	t.Parallel()
+	sources := doorSources(azuresim.Endpoints{Hubs: []string{""}})
+	var doors []azuresim.Door
+	for door := range sources {
+		doors = append(doors, door)
+	}
+	slices.Sort(doors)
+	sim := startSim(t, azuresim.Options{
+		Seed: seedOf(t), RetainBytes: -1,
+		// Everything is some minutes old, as logs are: sources that ask for what is
+		// old enough read it at once.
+		Now: func() time.Time { return time.Now().Add(-5 * time.Minute) },
+		Doors: func(category string) []azuresim.Door {
+			if azuresim.GraphHas(category) {
+				return doors
+			}
+			return nil // not by every door
+		},
+	})
+	if _, err := sim.Produce(t.Context(), 1500, 0); err != nil {
+		t.Fatal(err)
+	}
+	sources = doorSources(sim.Endpoints)
+	kinds := map[azuresim.Door]map[string]string{}
+	for _, door := range doors {
+		dir, file := writeConfig(t, tenantOf(sim.Endpoints)+"sources:\n  door: "+sources[door]+`
+sinks:
+  out: {type: file, path: "%DIR%/events.ndjson"}
+routes:
+  - {from: [door], schema: ecs, to: [out]}
+checkpoint: {path: "%DIR%/checkpoints"}
+dead_letters: {path: "%DIR%/dead-letters"}
+telemetry: {listen: "127.0.0.1:0"}
+`)
+		ran := execute(t, "", append(hubEnv(sim), "SECRET="+sim.Endpoints.ClientSecret), "run", "--once", "-c", file)
+		if ran.status != 0 {
+			t.Fatalf("reading by %s ended with %d:\n%s", door, ran.status, ran.stderr)
+		}
+		kinds[door] = kindsByID(t, filepath.Join(dir, "events.ndjson"))
+	}
+	first := kinds[doors[0]]
+	if len(first) < 500 {
+		t.Errorf("only %d events came by %s", len(first), doors[0])
+	}
+	for _, door := range doors[1:] {
+		for id, kind := range first {
+			if got, ok := kinds[door][id]; !ok {
+				t.Errorf("event %s (%s) came by %s and not by %s", id, kind, doors[0], door)
+			} else if got != kind {
+				t.Errorf("event %s is %s by %s and %s by %s", id, kind, doors[0], got, door)
+			}
+		}
+		if len(kinds[door]) != len(first) {
+			t.Errorf("%d events came by %s, %d by %s", len(kinds[door]), door, len(first), doors[0])
+		}
+	}
+}
+
+// kindsByID reads ECS documents: the kind of each by its id, which must be there
+// once.
+func kindsByID(t *testing.T, path string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]string{}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var doc struct {
+			Event struct {
+				ID      string
+				Dataset string
+				Action  string
+				Outcome string
+			}
+		}
+		if err := json.Unmarshal(lines.Bytes(), &doc); err != nil || doc.Event.ID == "" {
+			t.Fatalf("no id (%v): %s", err, lines.Bytes())
+		}
+		if _, twice := kinds[doc.Event.ID]; twice {
+			t.Errorf("twice in %s: %s", path, doc.Event.ID)
+		}
+		kinds[doc.Event.ID] = doc.Event.Dataset + " " + doc.Event.Action + " " + doc.Event.Outcome
+	}
+	if lines.Err() != nil {
+		t.Fatal(lines.Err())
+	}
+	return kinds
+}
