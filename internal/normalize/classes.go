@@ -45,6 +45,7 @@ type classCompiler struct {
 	removed  map[string]bool // attributes that are not to be added
 	// unknown are shared rows that no class so far has taken.
 	unknown map[*rowSpec]error
+	worker  *Worker // to try constants
 }
 
 func compileClasses(list []classRows, maps map[string]yamlValue, removed map[string]bool) (*program, error) {
@@ -52,7 +53,7 @@ func compileClasses(list []classRows, maps map[string]yamlValue, removed map[str
 	if err != nil {
 		return nil, err
 	}
-	c := &classCompiler{compiler: newCompiler(maps), schema: schema, removed: removed, unknown: map[*rowSpec]error{}}
+	c := &classCompiler{compiler: newCompiler(maps), schema: schema, removed: removed, unknown: map[*rowSpec]error{}, worker: (&Mapper{}).Worker()}
 	c.typed = true
 	for i := range list {
 		// A class of the user's own that takes every record leaves none to the
@@ -249,7 +250,7 @@ func (c *classCompiler) setAttribute(node *outNode, a *ocsf.Attribute, spec *row
 			r.keeps = false
 		}
 	}
-	if err := checkLiterals(a, r); err != nil {
+	if err := c.checkLiterals(a, r); err != nil {
 		return err
 	}
 	if node.enum != nil && r.literals != nil {
@@ -308,7 +309,7 @@ func captionsToIDs(a *ocsf.Attribute, spec *rowSpec) error {
 }
 
 // checkLiterals checks that the constants of a row are of the attribute's type.
-func checkLiterals(a *ocsf.Attribute, r *rule) error {
+func (c *classCompiler) checkLiterals(a *ocsf.Attribute, r *rule) error {
 	var all [][]byte
 	all = append(all, r.literals...)
 	if r.cases != nil {
@@ -325,7 +326,7 @@ func checkLiterals(a *ocsf.Attribute, r *rule) error {
 			continue // captionsToIDs has checked it
 		}
 		kind := x.Nodes[0].Kind
-		w := (&Mapper{}).Worker()
+		w := c.worker
 		w.x = &x
 		ok := a.Type.IsText() == (kind == jsonscan.String) && (a.Type == ocsf.Boolean) == (kind == jsonscan.True || kind == jsonscan.False)
 		typ := a.Type
@@ -390,7 +391,7 @@ func (c *classCompiler) setFallback(node *outNode, a *ocsf.Attribute, spec *rowS
 		}
 		literals, err := literalsOf(*spec.fallback, true)
 		if err == nil {
-			err = checkLiterals(a, &rule{literals: literals})
+			err = c.checkLiterals(a, &rule{literals: literals})
 		}
 		if err != nil {
 			return err

@@ -263,6 +263,9 @@ func (c *compiler) transforms(r *rule, spec *rowSpec) error {
 		if s.argument != (argument != "") || s.arguments != nil && !slices.Contains(s.arguments, argument) || s.valid != nil && !s.valid(argument) {
 			return fmt.Errorf("as: %q is written %q", as, s.usage)
 		}
+		if argument == "blank" {
+			argument = " "
+		}
 		r.steps = append(r.steps, step{run: s.run, argument: argument})
 	}
 	return nil

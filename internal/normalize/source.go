@@ -85,7 +85,10 @@ func (w *Worker) matches(c *cond) bool {
 	}
 	for _, n := range w.collect(&c.source) {
 		if c.any {
-			return true
+			if node := &w.x.Nodes[n]; node.Kind != jsonscan.String || len(w.x.Text(int(n))) > 0 {
+				return true // an empty text is no value
+			}
+			continue
 		}
 		if text, ok := w.textOf(0, int(n)); ok && w.among(c, text) {
 			return true
