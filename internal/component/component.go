@@ -20,6 +20,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/sink/azuremonitor"
 	"github.com/lazuli-logs/lazuli/internal/sink/file"
+	"github.com/lazuli-logs/lazuli/internal/sink/grpc"
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
@@ -38,6 +39,7 @@ func Catalog() config.Catalog {
 		Sinks: config.Kinds{
 			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
 			"file":          func() config.Component { return file.DefaultConfig() },
+			"grpc":          func() config.Component { return grpc.DefaultConfig() },
 			"stdout":        func() config.Component { return stdout.DefaultConfig() },
 		},
 		Where:  func(condition string) error { _, err := filter.Compile(condition); return err },
@@ -220,6 +222,8 @@ func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 		return b.azureMonitor(s, settings)
 	case *file.Config:
 		return file.New(*settings, file.Deps{Logger: b.deps.Logger.With("sink", s.Name), Now: b.deps.Now})
+	case *grpc.Config:
+		return grpc.New(*settings, b.deps.Now)
 	case *stdout.Config:
 		return stdout.New(b.deps.Stdout), nil
 	default:
