@@ -6,20 +6,25 @@ import (
 	"testing"
 )
 
-// mapOne maps the member x of a record by one row of a table, and returns what
-// the document has for it, as JSON, or "".
-func mapOne(t *testing.T, row, x string) string {
+// mapAll maps one text each by a list of transforms, and returns what the document
+// has for it, as JSON, or "".
+func mapAll(t *testing.T, cases [][2]string) (got []string) {
 	t.Helper()
-	table := "define: [{name: probe, has: x}]\nlog_types: [probe]\nfields: [{to: y, from: x, " + row + "}]\n"
-	m, err := Compile(ECS, Options{Files: []File{{Name: "probe.yaml", Data: []byte(table)}}})
+	var table strings.Builder
+	table.WriteString("define: [{name: probe, has: probe}]\nlog_types: [probe]\nfields:\n")
+	for i, c := range cases {
+		fmt.Fprintf(&table, "  - {to: y, from: x%d, as: %s}\n", i, c[0])
+	}
+	m, err := Compile(ECS, Options{Files: []File{{Name: "probe.yaml", Data: []byte(table.String())}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, _ := append1(t, m.Worker(), Input{}, fmt.Sprintf(`{"x":%q}`, x))
-	if out == "{}" {
-		return ""
+	w := m.Worker()
+	for i, c := range cases {
+		out, _ := append1(t, w, Input{}, fmt.Sprintf(`{"probe":1,"x%d":%q}`, i, c[1]))
+		got = append(got, strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(out, "{}"), `{"y":`), "}"))
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(out, `{"y":`), "}")
+	return got
 }
 
 func TestTextTransforms(t *testing.T) {
@@ -29,7 +34,7 @@ func TestTextTransforms(t *testing.T) {
 		msg   = "TCP request from 10.0.0.4:5 to shop.example:443. Action: Deny. Rule Collection: web. Rule: no. 1"
 		page  = "https://user@shop.example:8443/a/b.tar.gz?q=1&r=/2#top"
 	)
-	for _, c := range []struct{ as, text, want string }{
+	cases := []struct{ as, text, want string }{
 		{"part 2", tuple, `"10.0.0.4"`},
 		{"part 13", tuple, `"77"`},
 		{"part 14", tuple, ""},
@@ -87,8 +92,13 @@ func TestTextTransforms(t *testing.T) {
 		{"duration_s", "-1", ""},
 		{"duration_ms", "462680", "462680000000"},
 		{"duration_ms", "0.1", "100000"},
-	} {
-		if got := mapOne(t, "as: "+c.as, c.text); got != c.want {
+	}
+	var in [][2]string
+	for _, c := range cases {
+		in = append(in, [2]string{c.as, c.text})
+	}
+	for i, got := range mapAll(t, in) {
+		if c := cases[i]; got != c.want {
 			t.Errorf("%s of %q = %s, want %s", c.as, c.text, got, c.want)
 		}
 	}
@@ -96,13 +106,13 @@ func TestTextTransforms(t *testing.T) {
 
 // The ids are those of the specification's own examples.
 func TestCommunityID(t *testing.T) {
-	for _, c := range []struct{ flow, want string }{
-		{"128.232.110.120,66.35.250.204,34855,80,6", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="},
-		{"66.35.250.204,128.232.110.120,80,34855,T", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="},
-		{"192.168.1.52,8.8.8.8,54585,53,UDP", "1:d/FP5EW3wiY1vCndhwleRRKHowQ="},
-		{"8.8.8.8,192.168.1.52,53,54585,17", "1:d/FP5EW3wiY1vCndhwleRRKHowQ="},
-		{"192.168.170.8,192.168.170.56,7,80,132", "1:jQgCxbku+pNGw8WPbEc/TS/uTpQ="},
-		{"2001:470:e5bf:dead:4957:2174:e82c:4887,2607:f8b0:400c:c03::1a,63943,25,6", "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4="},
+	cases := []struct{ flow, want string }{
+		{"128.232.110.120,66.35.250.204,34855,80,6", `"1:LQU9qZlK+B5F3KDmev6m5PMibrg="`},
+		{"66.35.250.204,128.232.110.120,80,34855,T", `"1:LQU9qZlK+B5F3KDmev6m5PMibrg="`},
+		{"192.168.1.52,8.8.8.8,54585,53,UDP", `"1:d/FP5EW3wiY1vCndhwleRRKHowQ="`},
+		{"8.8.8.8,192.168.1.52,53,54585,17", `"1:d/FP5EW3wiY1vCndhwleRRKHowQ="`},
+		{"192.168.170.8,192.168.170.56,7,80,132", `"1:jQgCxbku+pNGw8WPbEc/TS/uTpQ="`},
+		{"2001:470:e5bf:dead:4957:2174:e82c:4887,2607:f8b0:400c:c03::1a,63943,25,6", `"1:/qFaeAR+gFe1KYjMzVDsMv+wgU4="`},
 		{"192.168.0.89,192.168.0.1,8,0,1", ""},
 		{"192.168.0.89,192.168.0.1,,,6", ""},
 		{"192.168.0.89,2001:db8::1,1,2,6", ""},
@@ -111,18 +121,22 @@ func TestCommunityID(t *testing.T) {
 		{"192.168.0.89,192.168.0.1,1,2", ""},
 		{"192.168.0.89,192.168.0.1,1,2,6,7", ""},
 		{"192.168.0.89,192.168.0.1,1,2,256", ""},
-	} {
-		want := c.want
-		if want != "" {
-			want = `"` + want + `"`
-		}
-		if got := mapOne(t, "as: community_id", c.flow); got != want {
-			t.Errorf("community id of %q = %s, want %s", c.flow, got, want)
+		// Protocols without ports have one all the same, in both directions.
+		{"192.0.2.1,192.0.2.2,,,47", ""},
+		{"192.0.2.2,192.0.2.1,0,0,GRE", ""},
+	}
+	var in [][2]string
+	for _, c := range cases {
+		in = append(in, [2]string{"community_id", c.flow})
+	}
+	got := mapAll(t, in)
+	n := len(got) - 2
+	for i, got := range got[:n] {
+		if c := cases[i]; got != c.want {
+			t.Errorf("community id of %q = %s, want %s", c.flow, got, c.want)
 		}
 	}
-	// Protocols without ports have one all the same, in both directions.
-	there, back := mapOne(t, "as: community_id", "192.0.2.1,192.0.2.2,,,47"), mapOne(t, "as: community_id", "192.0.2.2,192.0.2.1,0,0,GRE")
-	if there == "" || there != back {
+	if there, back := got[n], got[n+1]; there == "" || there != back {
 		t.Errorf("community id of GRE: %s and %s", there, back)
 	}
 }
