@@ -25,6 +25,7 @@ func main() {
 	megabytes := flag.Int("mb", 200, "size of the hub that is read, in MB")
 	rounds := flag.Int("rounds", 3, "runs of each; the median counts")
 	only := flag.String("only", "", "memory or hub: only that part")
+	corpus := flag.String("corpus", "", "folder of sample files, measured beside the log types")
 	role := flag.String("role", "", "internal: what a child process does")
 	setup := flag.String("setup", "", "internal: of a child process")
 	flag.Parse()
@@ -35,7 +36,7 @@ func main() {
 	case "bare":
 		err = readBare(*setup)
 	default:
-		err = measure(*megabytes, *rounds, *only)
+		err = measure(*megabytes, *rounds, *only, *corpus)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -43,10 +44,13 @@ func main() {
 	}
 }
 
-func measure(megabytes, rounds int, only string) error {
+func measure(megabytes, rounds int, only, corpus string) error {
 	fmt.Printf("%s %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	if only != "hub" {
 		inMemory(rounds)
+		if err := logTypes(rounds, corpus); err != nil {
+			return err
+		}
 	}
 	if only == "memory" {
 		return nil
