@@ -39,6 +39,7 @@ func compileRows(rows []rowSpec, maps map[string]yamlValue) (*program, error) {
 	}
 	c.p.root.sort()
 	c.p.root.fix()
+	c.p.root.find()
 	return &c.p, nil
 }
 
@@ -87,6 +88,48 @@ func (n *outNode) fix() {
 			n.copied = &r.sources[0]
 		}
 	}
+}
+
+// find notes which slots a member needs.
+func (n *outNode) find() {
+	n.lacks = n.fixed == nil
+	for _, child := range n.children {
+		child.find()
+		n.lacks = n.lacks && child.lacks
+		n.needs.join(&child.needs)
+	}
+	for _, r := range slices.Concat(n.rules, n.trees) {
+		n.lacks = r.find(&n.needs) && n.lacks
+	}
+}
+
+// find adds the slots of which a rule needs at least one, or returns false if it
+// can do without.
+func (r *rule) find(needs *slotSet) bool {
+	var sources []source
+	for i := range r.sources {
+		sources = append(sources, r.sources[i])
+	}
+	for _, part := range r.format {
+		if !part.isText {
+			sources = append(sources, part.source)
+		}
+	}
+	if len(sources) == 0 { // a constant, on condition
+		for i := range r.conds {
+			if !r.conds[i].negate {
+				sources = append(sources, r.conds[i].source)
+				break
+			}
+		}
+	}
+	for i := range sources {
+		if sources[i].special != notSpecial || sources[i].slot == wholeRecord {
+			return false
+		}
+		needs.add(sources[i].slot)
+	}
+	return len(sources) > 0
 }
 
 func (c *compiler) row(spec *rowSpec) error {
@@ -325,7 +368,23 @@ func (c *compiler) source(path string) (source, error) {
 		src.path = append(src.path, last)
 		src.path = append(src.path, segments[keys:]...)
 	}
-	return src, nil
+	return c.single(id, src), nil
+}
+
+// single makes a source that leads through lists to one value a slot of its own.
+func (c *compiler) single(id string, src source) source {
+	if src.path == nil || slices.ContainsFunc(src.path, func(s segment) bool { return s.index == allItems || s.index == someItems }) {
+		return src
+	}
+	id += fmt.Sprintf("%v", src.path)
+	slot, known := c.slotOf[id]
+	if !known {
+		slot = int32(c.p.slots)
+		c.p.slots++
+		c.slotOf[id] = slot
+		c.p.walks = append(c.p.walks, walk{from: src.slot, to: slot, path: src.path})
+	}
+	return source{slot: slot}
 }
 
 // format compiles "{a.b} ({c})".

@@ -2,8 +2,6 @@ package normalize
 
 import (
 	"math/bits"
-
-	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
 
 // ocsf.go appends what events of OCSF have and documents of ECS have not:
@@ -183,9 +181,7 @@ func (w *Worker) appendEach(dst []byte, e *eachRule, n int32) ([]byte, bool) {
 	slots, node, room := w.slots, w.node, len(w.slotRoom)
 	w.openSlots(e.sub.slots)
 	w.node = int(n)
-	if w.x.Nodes[n].Kind == jsonscan.Object {
-		w.fill(w.node, e.sub.paths)
-	}
+	w.load(&e.sub)
 	ok := w.holds(e.conds)
 	if ok {
 		dst, ok = w.appendObject(dst, e.sub.root)

@@ -9,7 +9,8 @@ import (
 // record, and how the document is put together from them. It is immutable.
 type program struct {
 	paths *pathNode
-	slots int // how many values the paths lead to
+	walks []walk
+	slots int // how many values the paths and walks lead to
 	root  *outNode
 	// classes are what a record may become in OCSF, instead of root: the first
 	// whose conditions hold.
@@ -21,6 +22,29 @@ type classProgram struct {
 	spec  *classSpec
 	conds []cond
 	root  *outNode
+}
+
+// walk leads from the value in a slot through lists to one value, which goes into
+// another slot: rows that ask for a[0].b do not look for it one by one.
+type walk struct {
+	from, to int32
+	path     []segment
+}
+
+// slotSet is a set of slots. Slots whose numbers differ by its size are one to it:
+// it may only say "none of these" for sure.
+type slotSet [4]uint64
+
+func (s *slotSet) add(slot int32) { s[slot>>6&3] |= 1 << (slot & 63) }
+
+func (s *slotSet) meets(o *slotSet) bool {
+	return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] != 0
+}
+
+func (s *slotSet) join(o *slotSet) {
+	for i := range s {
+		s[i] |= o[i]
+	}
 }
 
 // pathNode is a node of the trie of source paths: the members looked for in one
@@ -47,6 +71,9 @@ type outNode struct {
 	list     bool
 	fixed    []byte  // the member with its comma, if it is the same in every document
 	copied   *source // the only source, if there is but one and it needs no walk
+	// lacks is set if the member has no value unless one of these slots has one.
+	lacks bool
+	needs slotSet
 
 	// Of an OCSF event:
 	attribute *ocsf.Attribute

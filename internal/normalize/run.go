@@ -51,6 +51,8 @@ func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 // false the member has no value, and what was appended is to be cut off.
 func (w *Worker) appendMember(dst []byte, n *outNode, from int) ([]byte, bool) {
 	switch {
+	case n.lacks && !n.needs.meets(&w.present):
+		return dst, false
 	case n.fixed != nil:
 		return append(dst, n.fixed[from:]...), true
 	case n.attribute != nil:

@@ -272,15 +272,15 @@ func stepWithout(_ *Worker, text []byte, argument string) ([]byte, bool) {
 }
 
 // stepHTTPOutcome tells success from failure by an HTTP status.
-func stepHTTPOutcome(_ *Worker, text []byte, _ string) ([]byte, bool) {
-	if len(text) != 3 {
+func stepHTTPOutcome(w *Worker, text []byte, _ string) ([]byte, bool) {
+	if len(text) != 3 || text[0] < '1' || text[0] > '5' {
 		return nil, false
 	}
-	switch text[0] {
-	case '1', '2', '3':
-		return []byte("success"), true
-	case '4', '5':
-		return []byte("failure"), true
+	outcome := "success"
+	if text[0] >= '4' {
+		outcome = "failure"
 	}
-	return nil, false
+	mark := len(w.text)
+	w.text = append(w.text, outcome...)
+	return w.text[mark:len(w.text):len(w.text)], true
 }

@@ -286,8 +286,9 @@ func finishSeconds(_ *Worker, dst, text []byte, _ string) ([]byte, bool) {
 }
 
 func appendNanoseconds(dst, text []byte, unit int64) ([]byte, bool) {
-	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		if n < 0 || n > math.MaxInt64/unit {
+	if whole := bytes.IndexFunc(text, func(c rune) bool { return c < '0' || c > '9' }) < 0; whole && len(text) < 19 {
+		n, err := strconv.ParseInt(string(text), 10, 64)
+		if err != nil || n > math.MaxInt64/unit {
 			return dst, false
 		}
 		return strconv.AppendInt(dst, n*unit, 10), true

@@ -44,6 +44,7 @@ type Worker struct {
 	x           *jsonscan.Index // in.Index, or expanded
 	node        int
 	slots       []int32 // node of each source path, or -1
+	present     slotSet // those with a node
 	raw         []byte
 	id          event.ID
 	time        time.Time
@@ -140,9 +141,8 @@ func (w *Worker) appendRaw(dst []byte) []byte {
 func (w *Worker) appendDocument(dst []byte, p *program) []byte {
 	w.used, w.observed, w.slotRoom = w.used[:0], w.observed[:0], w.slotRoom[:0]
 	w.openSlots(p.slots)
-	if w.x.Nodes[w.node].Kind == jsonscan.Object {
-		w.fill(w.node, p.paths)
-	}
+	w.present = slotSet{}
+	w.load(p)
 	root := p.root
 	if p.classes != nil {
 		root = w.class(p)
@@ -162,6 +162,26 @@ func (w *Worker) openSlots(n int) {
 	w.slots = w.slotRoom[start:len(w.slotRoom):len(w.slotRoom)]
 }
 
+// load fills the slots of p from the record, or object in it, at w.node.
+func (w *Worker) load(p *program) {
+	if w.x.Nodes[w.node].Kind != jsonscan.Object {
+		return
+	}
+	w.fill(w.node, p.paths)
+	for i := range p.walks {
+		k := &p.walks[i]
+		from := w.slots[k.from]
+		if from < 0 {
+			continue
+		}
+		w.nodes = w.nodes[:0]
+		if w.walk(int(from), k.path); len(w.nodes) > 0 {
+			w.slots[k.to] = w.nodes[0]
+			w.present.add(k.to)
+		}
+	}
+}
+
 // fill notes the nodes that source paths lead to. Null is nothing, and of
 // members with one name the first counts.
 func (w *Worker) fill(object int, p *pathNode) {
@@ -175,6 +195,7 @@ func (w *Worker) fill(object int, p *pathNode) {
 		m := &p.members[i]
 		if m.slot >= 0 && w.slots[m.slot] < 0 {
 			w.slots[m.slot] = int32(c)
+			w.present.add(m.slot)
 		}
 		if m.sub != nil && nodes[c].Kind == jsonscan.Object {
 			w.fill(c, m.sub)
