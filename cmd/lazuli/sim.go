@@ -30,13 +30,14 @@ type simCommand struct {
 	Partitions  int      `default:"4" placeholder:"N" help:"Partitions of each hub (${default})."`
 	Retain      int64    `placeholder:"BYTES" help:"How much a hub keeps; 256 MiB by default, negative keeps everything."`
 	Records     int      `placeholder:"N" help:"Records in each message, up to 200; varied by default."`
+	Door        []string `sep:"none" placeholder:"CATEGORY=DOOR" help:"By which doors records leave, e.g. FlowLogFlowEvent=storage or *=event_hubs,storage; may be repeated. Doors: event_hubs, storage, log_analytics, graph. Event hubs alone by default, without flow logs."`
 	Events      uint64   `placeholder:"N" help:"Produce this many records at the start."`
 	Rate        int      `placeholder:"N" help:"Produce so many records a second, for ever; or pace --events."`
 }
 
 // Help is shown by lazuli sim --help.
 func (simCommand) Help() string {
-	return `Speaks Entra's token endpoint and Event Hubs' AMQP 1.0 (plain, TLS, WebSockets) to unmodified clients, and makes up the logs of a tenant. The first line on standard output is one JSON object with every endpoint, connection string and credential. Stops at SIGINT. docs/sim.md describes them and the control surface, which causes faults.
+	return `Speaks Entra's token endpoint, Event Hubs' AMQP 1.0 (plain, TLS, WebSockets), Blob and Queue Storage, Log Analytics and Microsoft Graph to unmodified clients, and makes up the logs of a tenant. The first line on standard output is one JSON object with every endpoint, connection string and credential. Stops at SIGINT. docs/sim.md describes them and the control surface, which causes faults.
 
 Example:
   lazuli sim --events 100000 > sim.json &
@@ -51,9 +52,16 @@ func (s *simCommand) Run(ctx context.Context, t terminal) error {
 		Ports: azuresim.Ports{
 			AMQP: s.AMQPPort, AMQPS: s.AMQPSPort, Kafka: s.KafkaPort, HTTPS: s.HTTPSPort, Control: s.ControlPort, Blob: s.BlobPort, Queue: s.QueuePort,
 		},
-		Storage: azuresim.StorageOptions{NoticeQueue: "blob-created"},
+		Storage: azuresim.StorageOptions{NoticeQueue: "blob-created", Keep: 3 * time.Hour},
 		Kafka:   s.Kafka || s.KafkaPort != 0,
 		Hubs:    s.Hub, Partitions: s.Partitions, RetainBytes: s.Retain, RecordsPerMessage: s.Records, Logger: logger,
+	}
+	if len(s.Door) > 0 {
+		doors, err := azuresim.ParseDoors(s.Door)
+		if err != nil {
+			return &usageError{fmt.Errorf("lazuli: --door: %w", err)}
+		}
+		options.Doors = doors
 	}
 	if s.Events == 0 {
 		options.Rate = s.Rate

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/azuresim/archive"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/recordid"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/tenant"
 )
 
@@ -80,10 +82,26 @@ func (s *Sim) produceByDoors(limit, most int) (count int, err error) {
 	return count, nil
 }
 
-// hubDoor sends records to the hubs, all that come at once in one message.
+// hubDoor sends records to the hubs.
 type hubDoor struct{ s *Sim }
 
 func (d hubDoor) take(records []Record) error {
+	for len(records) > 0 {
+		// As diagnostic settings do: mostly few records in a message, at times many.
+		few := d.s.options.RecordsPerMessage
+		if few == 0 {
+			few = 1 + int(recordid.Mix(records[0].Number)%60)
+		}
+		few = min(few, len(records))
+		if err := d.message(records[:few]); err != nil {
+			return err
+		}
+		records = records[few:]
+	}
+	return nil
+}
+
+func (d hubDoor) message(records []Record) error {
 	size := 0
 	for i := range records {
 		size += len(records[i].Data) + 1
@@ -96,4 +114,49 @@ func (d hubDoor) take(records []Record) error {
 		message = append(message, records[i].Data...)
 	}
 	return d.s.append(slices.Clip(append(message, "]}"...)))
+}
+
+// ParseDoors reads what Options.Doors is to say from texts such as
+// "FlowLogFlowEvent=storage", "AuditLogs=event_hubs,graph" and "*=event_hubs".
+// Categories that none names leave by event hubs. Of "*", a category takes the
+// doors that have it: flow logs a storage account alone, Graph and a workspace
+// what they know.
+func ParseDoors(texts []string) (func(category string) []Door, error) {
+	named := map[string][]Door{}
+	for _, text := range texts {
+		category, list, ok := strings.Cut(text, "=")
+		if !ok || category == "" {
+			return nil, fmt.Errorf("door %q: write CATEGORY=DOOR, e.g. FlowLogFlowEvent=storage", text)
+		}
+		var doors []Door
+		for name := range strings.SplitSeq(list, ",") {
+			door := Door(name)
+			if !slices.Contains([]Door{EventHubs, Storage, LogAnalytics, Graph}, door) {
+				return nil, fmt.Errorf("door %q: there is no door %q; there are event_hubs, storage, log_analytics and graph", text, name)
+			}
+			doors = append(doors, door)
+		}
+		named[category] = doors
+	}
+	return func(category string) []Door {
+		if doors, ok := named[category]; ok {
+			return doors
+		}
+		doors := slices.DeleteFunc(slices.Clone(named["*"]), func(door Door) bool {
+			switch door {
+			case Graph:
+				return !GraphHas(category)
+			case LogAnalytics:
+				return !LogsHas(category)
+			case EventHubs:
+				return archive.IsFlow(category)
+			default:
+				return false
+			}
+		})
+		if len(doors) == 0 {
+			return []Door{EventHubs}
+		}
+		return doors
+	}, nil
 }

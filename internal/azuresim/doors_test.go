@@ -1,6 +1,7 @@
 package azuresim
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -54,5 +55,29 @@ func TestADoorWithoutAServiceIsAnError(t *testing.T) {
 	s := start(t, Options{Doors: func(string) []Door { return []Door{Door("window")} }})
 	if _, err := s.Produce(t.Context(), 1, 0); err == nil {
 		t.Error("records left by a door that does not exist")
+	}
+}
+
+func TestParseDoors(t *testing.T) {
+	doors, err := ParseDoors([]string{"FlowLogFlowEvent=storage", "AuditLogs=event_hubs,graph", "*=event_hubs,storage,graph"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for category, want := range map[string][]Door{
+		"FlowLogFlowEvent": {Storage}, "NetworkSecurityGroupFlowEvent": {Storage}, "AuditLogs": {EventHubs, Graph},
+		"SignInLogs": {EventHubs, Storage, Graph}, "AuditEvent": {EventHubs, Storage},
+	} {
+		if got := doors(category); !slices.Equal(got, want) {
+			t.Errorf("%s leaves by %v, want %v", category, got, want)
+		}
+	}
+	doors, err = ParseDoors([]string{"FlowLogFlowEvent=storage"})
+	if err != nil || !slices.Equal(doors("AuditLogs"), []Door{EventHubs}) {
+		t.Errorf("an unnamed category leaves by %v, %v", doors("AuditLogs"), err)
+	}
+	for _, text := range []string{"", "x", "=storage", "x=", "x=window"} {
+		if _, err := ParseDoors([]string{text}); err == nil {
+			t.Errorf("ParseDoors(%q) takes it", text)
+		}
 	}
 }
