@@ -114,7 +114,7 @@ func (s *Sim) graphFaults() map[string]fault {
 			share, by := p.number("share", 10), p.duration("by", 10*time.Minute)
 			return set(func() { faults.Late(share, by) })
 		},
-		"graph-licence": func(p *parameters) func() (int, error) {
+		"graph-license": func(p *parameters) func() (int, error) {
 			on := p.yes("on", false)
 			return set(func() { faults.Unlicensed(!on) })
 		},

@@ -58,7 +58,7 @@ func (s *Server) derive(detection []byte) error {
 	}), time.Time{}); err != nil {
 		return err
 	}
-	if err := s.incident(known, incident, alert, d.HomeTenantID, d.UserDisplayName, d.Detected, now); err != nil {
+	if err := s.incident(known, incident, d.HomeTenantID, d.UserDisplayName, d.Detected, now); err != nil {
 		return err
 	}
 	s.stories.open = append(s.stories.open, alert)
@@ -75,7 +75,7 @@ func (s *Server) derive(detection []byte) error {
 	})
 }
 
-func (s *Server) incident(known bool, id, alert, tenant, who, created, now string) error {
+func (s *Server) incident(known bool, id, tenant, who, created, now string) error {
 	const path = "security/incidents"
 	if known && s.collection(path).byID[id] != nil {
 		return s.updateLocked(path, id, map[string]string{"lastUpdateDateTime": now, "status": "active"})

@@ -2,7 +2,7 @@
 // the audit, sign-in and provisioning logs, Identity Protection, and Defender's
 // alerts and incidents.
 //
-//	server     routes, tokens, roles, licences, answers
+//	server     routes, tokens, roles, licenses, answers
 //	resource   what each collection allows: filters, order, page sizes, limits
 //	filter     the part of OData's $filter that those collections take
 //	store      the objects, and who sees which when

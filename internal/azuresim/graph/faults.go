@@ -20,7 +20,7 @@ type Faults struct {
 	share     int
 	by        time.Duration
 	late      int
-	noLicence bool
+	noLicense bool
 	lastLinks bool
 }
 
@@ -57,8 +57,8 @@ func (f *Faults) Repeat(count int) { f.set(func() { f.repeat = count }) }
 // than the others. A share of 0 ends it.
 func (f *Faults) Late(share int, by time.Duration) { f.set(func() { f.share, f.by = share, by }) }
 
-// Unlicensed takes the tenant's premium licence away, or gives it back.
-func (f *Faults) Unlicensed(on bool) { f.set(func() { f.noLicence = on }) }
+// Unlicensed takes the tenant's premium license away, or gives it back.
+func (f *Faults) Unlicensed(on bool) { f.set(func() { f.noLicense = on }) }
 
 // LinksLast puts nextLinks behind the objects instead of before them.
 func (f *Faults) LinksLast(on bool) { f.set(func() { f.lastLinks = on }) }
@@ -67,7 +67,7 @@ func (f *Faults) LinksLast(on bool) { f.set(func() { f.lastLinks = on }) }
 func (f *Faults) Clear() {
 	f.set(func() {
 		f.fails, f.cuts, f.loops, f.foreign, f.tokens, f.repeat, f.share = nil, 0, 0, 0, 0, 0, 0
-		f.noLicence, f.lastLinks = false, false
+		f.noLicense, f.lastLinks = false, false
 	})
 }
 
@@ -138,5 +138,5 @@ func (f *Faults) next(link bool) answer {
 func (f *Faults) licensed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.noLicence
+	return !f.noLicense
 }

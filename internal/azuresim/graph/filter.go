@@ -9,6 +9,13 @@ import (
 	"time"
 )
 
+// words are an error in the words of the service.
+type words string
+
+func (w words) Error() string { return string(w) }
+
+func says(format string, args ...any) error { return words(fmt.Sprintf(format, args...)) }
+
 // condition decides about an object.
 type condition func(*object) bool
 
@@ -20,7 +27,7 @@ func parseFilter(r *resource, text string) (condition, error) {
 		return nil, err
 	}
 	if p.skip(); p.at < len(p.text) {
-		return nil, fmt.Errorf("Syntax error at position %d in '%s'.", p.at, text) //nolint:staticcheck // Graph's words
+		return nil, says("Syntax error at position %d in '%s'.", p.at, text)
 	}
 	return c, nil
 }
@@ -38,7 +45,7 @@ func (p *filterParser) skip() {
 }
 
 func (p *filterParser) fail(format string, args ...any) error {
-	return fmt.Errorf("Invalid filter clause: "+format, args...)
+	return says("Invalid filter clause: "+format, args...)
 }
 
 // word takes a name, an operator or a literal without quotes.

@@ -67,20 +67,20 @@ func parseQuery(r *resource, given url.Values) (q query, err error) {
 			q.top, err = strconv.Atoi(value)
 			switch {
 			case err != nil || q.top < 1:
-				err = fmt.Errorf("Invalid value '%s' for $top query option found. The $top query option requires a non-negative integer value.", value) //nolint:staticcheck // Graph's words
+				err = says("Invalid value '%s' for $top query option found. The $top query option requires a non-negative integer value.", value)
 			case q.top > r.maxTop:
-				err = fmt.Errorf("The limit of '%d' for Top query has been exceeded. The value from the incoming request is '%d'.", r.maxTop, q.top) //nolint:staticcheck // Graph's words
+				err = says("The limit of '%d' for Top query has been exceeded. The value from the incoming request is '%d'.", r.maxTop, q.top)
 			}
 		case name == "$orderby" && r.orderBy:
 			fields := strings.Fields(value)
 			if len(fields) == 0 || len(fields) > 2 || r.timeIndex(fields[0]) < 0 || len(fields) == 2 && fields[1] != "asc" && fields[1] != "desc" {
-				err = fmt.Errorf("Invalid $orderby '%s'.", value) //nolint:staticcheck // Graph's words
+				err = says("Invalid $orderby '%s'.", value)
 				break
 			}
 			q.order = order{member: r.timeIndex(fields[0]), descending: len(fields) == 2 && fields[1] == "desc"}
 		case name == "$skip" && r.skip:
 			if q.skip, err = strconv.Atoi(value); err != nil || q.skip < 0 {
-				err = fmt.Errorf("Invalid value '%s' for $skip query option found.", value) //nolint:staticcheck // Graph's words
+				err = says("Invalid value '%s' for $skip query option found.", value)
 			}
 		case name == "$count" && r.count:
 			q.count = value == "true"
@@ -89,11 +89,11 @@ func parseQuery(r *resource, given url.Values) (q query, err error) {
 		case name == "$skiptoken" && r.paging == byToken:
 			after, ok := parseToken(value)
 			if !ok {
-				err = fmt.Errorf("Skip token is not valid.") //nolint:staticcheck // Graph's words
+				err = says("Skip token is not valid.")
 			}
 			q.after = &after
 		default:
-			err = fmt.Errorf("The query parameter '%s' is not supported.", name) //nolint:staticcheck // Graph's words
+			err = says("The query parameter '%s' is not supported.", name)
 		}
 		if err != nil {
 			return q, err

@@ -44,7 +44,7 @@ type resource struct {
 	expand    []string
 	class     class
 	retention time.Duration
-	premium   bool // needs a licence for Entra ID P1 or P2
+	premium   bool // needs a license for Entra ID P1 or P2
 }
 
 const day = 24 * time.Hour

@@ -23,7 +23,7 @@ type Options struct {
 	// jwt.ErrTokenExpired.
 	Verify func(token string) (Caller, error)
 	// Retention is how long sign-ins and audits are kept: 30 days, or 7 in a
-	// tenant without a premium licence. Zero: 30 days.
+	// tenant without a premium license. Zero: 30 days.
 	Retention time.Duration
 	// Unlimited turns Graph's limits off.
 	Unlimited bool
@@ -257,7 +257,7 @@ func (s *Server) authenticate(r *http.Request) (Caller, *refusal) {
 	return from, nil
 }
 
-// authorize tells a missing role from a missing licence, with the codes and
+// authorize tells a missing role from a missing license, with the codes and
 // words of answers that others have published.
 func (s *Server) authorize(c *collection, from Caller) *refusal {
 	allowed := slices.ContainsFunc(c.roles, func(role string) bool { return slices.Contains(from.Roles, role) })

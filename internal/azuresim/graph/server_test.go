@@ -246,8 +246,8 @@ func TestRefusals(t *testing.T) {
 		{"no role for reports", path, func(f *fixture) { f.roles = nil }, 403, "Authentication_MSGraphPermissionMissing", "AuditLog.Read.All"},
 		{"no role for risk", "/v1.0/identityProtection/riskyUsers", func(f *fixture) { f.roles = nil }, 403, "Authorization_RequestDenied", "privileges"},
 		{"no role for alerts", "/v1.0/" + alerts, func(f *fixture) { f.roles = []string{"User.Read.All"} }, 403, "Forbidden", "SecurityAlert.Read.All"},
-		{"no licence for reports", path, func(f *fixture) { f.Faults.Unlicensed(true) }, 403, "Authentication_RequestFromNonPremiumTenantOrB2CTenant", "license"},
-		{"no licence for risk", "/v1.0/identityProtection/riskyUsers", func(f *fixture) { f.Faults.Unlicensed(true) }, 403, "Forbidden", "licensed"},
+		{"no license for reports", path, func(f *fixture) { f.Faults.Unlicensed(true) }, 403, "Authentication_RequestFromNonPremiumTenantOrB2CTenant", "license"},
+		{"no license for risk", "/v1.0/identityProtection/riskyUsers", func(f *fixture) { f.Faults.Unlicensed(true) }, 403, "Forbidden", "licensed"},
 		{"fault", path, func(f *fixture) { f.Faults.Fail(1, 503, 0, false) }, 503, "UnknownError", ""},
 		{"throttled on demand", path, func(f *fixture) { f.Faults.Fail(1, 429, 7*time.Second, false) }, 429, "TooManyRequests", ""},
 	} {
@@ -268,7 +268,7 @@ func TestRefusals(t *testing.T) {
 	f := newFixture(t, Options{})
 	f.Faults.Unlicensed(true)
 	if got := f.get("/v1.0/" + audits); got.status != http.StatusOK {
-		t.Errorf("audits without a licence: %d", got.status)
+		t.Errorf("audits without a license: %d", got.status)
 	}
 }
 

@@ -16,7 +16,7 @@ type Config struct {
 	Delay        config.Duration `yaml:"delay" doc:"How old a time is when it is first read: Graph shows most of its objects within 2 minutes." min:"10s" max:"1h"`
 	Overlap      config.Duration `yaml:"overlap" doc:"How old a time is when it is read for the last time; later arrivals are missed. Risk feeds add 8 hours." min:"1m" max:"2d"`
 	Poll         config.Duration `yaml:"poll" doc:"How often each feed is asked for what is new." min:"10s" max:"1h"`
-	Retention    config.Duration `yaml:"retention" doc:"How long the tenant keeps sign-ins, audits and provisioning: 30d, or 7d without a premium licence." min:"1d" max:"31d"`
+	Retention    config.Duration `yaml:"retention" doc:"How long the tenant keeps sign-ins, audits and provisioning: 30d, or 7d without a premium license." min:"1d" max:"31d"`
 	ExpandAlerts bool            `yaml:"expand_alerts" doc:"Incidents come with their alerts in them; needs no other permission, but many more bytes."`
 }
 

@@ -101,13 +101,13 @@ func (s *Source) explainRefusal(f *feed, r *refusal) problem {
 	case r.status == http.StatusUnauthorized:
 		p.kind, p.State = kindAgain, status.Retrying
 		p.Remedy = "check the clock of this machine, the tenant's cloud, and that endpoints.graph is right"
-	case r.status == http.StatusForbidden && isLicence(r):
-		licence := f.licence
-		if licence == "" {
-			licence = premium
+	case r.status == http.StatusForbidden && isLicense(r):
+		license := f.license
+		if license == "" {
+			license = premium
 		}
-		p.Reason = fmt.Sprintf("the tenant has no licence for %s (%s)", f.path, r.Error())
-		p.Remedy = fmt.Sprintf("this feed takes %s; remove %s from feeds if the tenant has none", licence, f.name)
+		p.Reason = fmt.Sprintf("the tenant has no license for %s (%s)", f.path, r.Error())
+		p.Remedy = fmt.Sprintf("this feed takes %s; remove %s from feeds if the tenant has none", license, f.name)
 	case r.status == http.StatusForbidden:
 		p.Reason = fmt.Sprintf("the application may not read %s (%s)", f.path, r.Error())
 		p.Remedy = s.grant(f)
@@ -118,9 +118,9 @@ func (s *Source) explainRefusal(f *feed, r *refusal) problem {
 	return p
 }
 
-// isLicence tells a missing licence from a missing permission.
+// isLicense tells a missing license from a missing permission.
 // azure:graph.refusals
-func isLicence(r *refusal) bool {
+func isLicense(r *refusal) bool {
 	if r.code == "Authentication_RequestFromNonPremiumTenantOrB2CTenant" {
 		return true
 	}

@@ -31,10 +31,10 @@ type feed struct {
 	expand    string
 	limit     limitClass
 	retention time.Duration // 0: the objects are a state, and stay
-	logs      bool          // of Entra: kept for as long as the tenant's licence says
+	logs      bool          // of Entra: kept for as long as the tenant's license says
 	late      time.Duration // how much later than the overlap objects appear
 	role      string        // application permission, least privilege
-	licence   string        // what it takes; "" if nothing
+	license   string        // what it takes; "" if nothing
 }
 
 // resource is the last part of the path, in the feed's Origin.
@@ -60,13 +60,13 @@ func feeds() []*feed {
 	signIns := func(name, version, kind string) *feed {
 		return &feed{
 			name: name, version: version, path: "auditLogs/signIns", kind: kind, time: "createdDateTime",
-			top: 1000, limit: limitReports, retention: 30 * day, logs: true, role: "AuditLog.Read.All", licence: premium,
+			top: 1000, limit: limitReports, retention: 30 * day, logs: true, role: "AuditLog.Read.All", license: premium,
 		}
 	}
-	risk := func(name, path, member, role, licence string, retention time.Duration) *feed {
+	risk := func(name, path, member, role, license string, retention time.Duration) *feed {
 		return &feed{
 			name: name, version: "v1.0", path: "identityProtection/" + path, time: member, updated: true, strict: true,
-			top: 500, limit: limitProtection, retention: retention, late: 8 * time.Hour, role: role, licence: licence,
+			top: 500, limit: limitProtection, retention: retention, late: 8 * time.Hour, role: role, license: license,
 		}
 	}
 	return []*feed{
@@ -80,7 +80,7 @@ func feeds() []*feed {
 		signIns("sign_ins_managed_identity", "beta", "managedIdentity"),
 		{
 			name: "provisioning", version: "v1.0", path: "auditLogs/provisioning", time: "activityDateTime", strict: true,
-			top: 1000, orderBy: true, limit: limitReports, retention: 30 * day, logs: true, role: "AuditLog.Read.All", licence: premium,
+			top: 1000, orderBy: true, limit: limitReports, retention: 30 * day, logs: true, role: "AuditLog.Read.All", license: premium,
 		},
 		risk("risk_detections", "riskDetections", "lastUpdatedDateTime", "IdentityRiskEvent.Read.All", premium, 90*day),
 		risk("risky_users", "riskyUsers", "riskLastUpdatedDateTime", "IdentityRiskyUser.Read.All", premium, 0),

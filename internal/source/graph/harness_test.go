@@ -43,7 +43,7 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	cut := false
 	func() {
 		defer func() {
-			if p := recover(); p == http.ErrAbortHandler { //nolint:errorlint // as net/http does it
+			if p := recover(); p == http.ErrAbortHandler {
 				cut = true
 			} else if p != nil {
 				panic(p)

@@ -128,7 +128,7 @@ func (e *problemError) Unwrap() error { return e.err }
 // in its status. A feed that cannot be read does not stop the others.
 func (s *Source) Run(ctx context.Context, out source.Output) error {
 	defer s.health.Stop()
-	s.log.Info("Microsoft Graph is being read", "host", s.client.base.Host, "feeds", s.cfg.Feeds)
+	s.log.Info("feeds of Microsoft Graph are being read", "host", s.client.base.Host, "feeds", s.cfg.Feeds)
 	watchCtx, stopWatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { s.watch(watchCtx) })

@@ -24,7 +24,8 @@ func TestSplitPage(t *testing.T) {
 		{"no link", `{"@odata.nextLink":null,"value":[{}],"@odata.count":7}`, []string{`{}`}, "", false},
 		{
 			"byte for byte", `{"value":[{"b": 12345678901234567890 , "a":1.0e+5,"é":"\u00e9\ud800","a":[{"value":[{"id":3}]},{"@odata.nextLink":"no"}]}]}`,
-			[]string{`{"b": 12345678901234567890 , "a":1.0e+5,"é":"\u00e9\ud800","a":[{"value":[{"id":3}]},{"@odata.nextLink":"no"}]}`}, "", false,
+			[]string{`{"b": 12345678901234567890 , "a":1.0e+5,"é":"\u00e9\ud800","a":[{"value":[{"id":3}]},{"@odata.nextLink":"no"}]}`},
+			"", false,
 		},
 		{"no objects are passed on too", `{"value":[null,3,"x",[1]]}`, []string{`null`, `3`, `"x"`, `[1]`}, "", false},
 		{"cut in an object", `{"value":[{"id":"1"},{"id":`, []string{`{"id":"1"}`}, "", true},
