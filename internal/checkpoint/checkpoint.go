@@ -33,3 +33,16 @@ type Store interface {
 	// List returns the checkpoints of one source, in no particular order.
 	List(ctx context.Context, source string) ([]Entry, error)
 }
+
+// Journal is a Store that saves many cursors at the price of one, and can
+// forget those of partitions that will never be read again: it is for sources
+// with many partitions that come and go, such as blobs.
+type Journal interface {
+	Store
+	// SaveAll is Save for many: all of them are durable before it returns nil.
+	// After an error or a crash any of them may be.
+	SaveAll(ctx context.Context, entries []Entry) error
+	// Forget removes checkpoints; those that do not exist are no error. After a
+	// crash they may be there again.
+	Forget(ctx context.Context, keys []Key) error
+}

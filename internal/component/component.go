@@ -25,6 +25,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
 	"github.com/lazuli-logs/lazuli/internal/source/graph"
+	"github.com/lazuli-logs/lazuli/internal/source/storage"
 	"github.com/lazuli-logs/lazuli/internal/status"
 	"github.com/lazuli-logs/lazuli/internal/telemetry"
 )
@@ -35,6 +36,7 @@ func Catalog() config.Catalog {
 		Sources: config.Kinds{
 			"event_hub": func() config.Component { c := eventhub.DefaultConfig(); return &c },
 			"graph":     func() config.Component { c := graph.DefaultConfig(); return &c },
+			"storage":   func() config.Component { c := storage.DefaultConfig(); return &c },
 		},
 		Sinks: config.Kinds{
 			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
@@ -142,6 +144,8 @@ func (b *builder) source(s config.Source) (pipeline.Source, error) {
 		src, store, err = b.eventHub(s, settings)
 	case *graph.Config:
 		src, store, err = b.graph(s, settings)
+	case *storage.Config:
+		src, store, err = b.storage(s, settings)
 	default:
 		err = fmt.Errorf("kind %q is not built in", s.Kind)
 	}

@@ -33,6 +33,15 @@ type Payload struct {
 	Key [16]byte
 	// Enqueued is when Azure took the payload in; zero if not known.
 	Enqueued time.Time
+	// Defect says why the source could make no record of the body, which then
+	// goes to the dead letters unread; nil for all others.
+	Defect *Defect
+}
+
+// Defect is what is wrong with a payload.
+type Defect struct {
+	Class  string // bounded: a metric's label, e.g. "too_large"
+	Reason string // for the operator
 }
 
 // ID identifies a record for ever: the same record read again, on any

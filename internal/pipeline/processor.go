@@ -285,6 +285,10 @@ func (p *processor) normalize(work *part, origin *event.Origin) {
 	for i := range work.payloads {
 		payload := &work.payloads[i]
 		in.Position, in.Key, in.Enqueued = payload.Position, payload.Key, payload.Enqueued
+		if d := payload.Defect; d != nil {
+			work.letters = append(work.letters, deadletter.FromPayload(origin, in.Position, 0, payload.Body, d.Class, d.Reason))
+			continue
+		}
 		s.decoder.Decode(payload.Body, record, bad)
 	}
 }

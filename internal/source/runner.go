@@ -132,9 +132,55 @@ func (r *Runner) open() []*stream {
 }
 
 func (r *Runner) saveAll(ctx context.Context) {
+	if journal, ok := r.cfg.Store.(checkpoint.Journal); ok {
+		r.saveTogether(ctx, journal)
+		return
+	}
 	for _, s := range r.open() {
 		_ = s.save(ctx) // logged and counted there, and tried again at the next tick
 	}
+}
+
+// saveTogether saves every cursor that has moved, in one call.
+func (r *Runner) saveTogether(ctx context.Context, journal checkpoint.Journal) {
+	var moved []*stream
+	var entries []checkpoint.Entry
+	for _, s := range r.open() {
+		s.mu.Lock() // until its cursor is saved: Close must not save an older one after this
+		if safe := s.tracker.Safe(); safe != s.saved {
+			moved = append(moved, s)
+			entries = append(entries, checkpoint.Entry{Key: s.key, Cursor: safe})
+		} else {
+			s.mu.Unlock()
+		}
+	}
+	if len(moved) == 0 {
+		return
+	}
+	err := journal.SaveAll(ctx, entries)
+	for i, s := range moved {
+		if err == nil {
+			s.saved = entries[i].Cursor
+		}
+		s.mu.Unlock()
+	}
+	r.report(ctx, fmt.Sprintf("%d partitions of %s", len(moved), r.cfg.Name), err, len(moved))
+}
+
+// report tells how saving the cursors of what went.
+func (r *Runner) report(ctx context.Context, what string, err error, n int) {
+	if err == nil {
+		r.cfg.Metrics.CheckpointSaves.WithLabelValues(r.cfg.Name).Add(float64(n))
+		r.cfg.Status.Set(status.OK, "", "")
+		return
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return
+	}
+	r.cfg.Metrics.CheckpointSaveErrors.WithLabelValues(r.cfg.Name).Inc()
+	r.cfg.Status.Set(status.Retrying, fmt.Sprintf("save the checkpoint of %s: %v", what, err),
+		"check the checkpoint store; deliveries go on, but a restart would repeat them")
+	r.cfg.Logger.Warn("checkpoint not saved: it is tried again", "source", r.cfg.Name, "of", what, "error", err)
 }
 
 func (r *Runner) observe() {
@@ -239,19 +285,11 @@ func (s *stream) save(ctx context.Context) error {
 	if safe == s.saved {
 		return nil
 	}
-	cfg := &s.r.cfg
-	if err := cfg.Store.Save(ctx, s.key, safe); err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return err
-		}
-		cfg.Metrics.CheckpointSaveErrors.WithLabelValues(cfg.Name).Inc()
-		cfg.Status.Set(status.Retrying, fmt.Sprintf("save the checkpoint of %s/%s: %v", s.key.Source, s.key.Partition, err),
-			"check the checkpoint store; deliveries go on, but a restart would repeat them")
-		cfg.Logger.Warn("checkpoint not saved: it is tried again", "source", s.key.Source, "partition", s.key.Partition, "error", err)
+	err := s.r.cfg.Store.Save(ctx, s.key, safe)
+	s.r.report(ctx, s.key.Source+"/"+s.key.Partition, err, 1)
+	if err != nil {
 		return fmt.Errorf("save the checkpoint of partition %q: %w", s.key.Partition, err)
 	}
 	s.saved = safe
-	cfg.Metrics.CheckpointSaves.WithLabelValues(cfg.Name).Inc()
-	cfg.Status.Set(status.OK, "", "")
 	return nil
 }

@@ -26,6 +26,10 @@ type Metrics struct {
 	SourceOwned            *prometheus.GaugeVec   // source: partitions this instance reads
 	SourceAnswers          *prometheus.CounterVec // source, outcome: ok, throttled, refused, failed
 	SourceRepeats          *prometheus.CounterVec // source: rows that came again and were dropped
+	SourceRequests         *prometheus.CounterVec // source, operation: a dozen words
+	SourceBlobs            *prometheus.GaugeVec   // source, state: known, pending
+	SourceGenerations      *prometheus.CounterVec // source: blobs replaced by others of their names
+	SourceUnreadable       *prometheus.CounterVec // source, cause: deleted, archived, damaged
 
 	DecodeBad      *prometheus.CounterVec // source, class
 	DecodeRepaired *prometheus.CounterVec // source, repair
@@ -79,6 +83,10 @@ func NewMetrics(inFlight, limit func() float64) *Metrics {
 	m.SourceAnswers = counter("source_answers_total", "Requests to a query API, by how they ended.", "source", "outcome")
 	m.SourceRepeats = counter("source_repeats_total", "Rows of a query that were read before and dropped.", "source")
 	m.SourceOwned = gauge("source_owned_partitions", "Partitions this instance reads.", "source")
+	m.SourceRequests = counter("source_requests_total", "Requests to Azure.", "source", "operation")
+	m.SourceBlobs = gauge("source_blobs", "Blobs that are kept in mind because they may still grow, and those of them that wait to be read or confirmed.", "source", "state")
+	m.SourceGenerations = counter("source_generations_total", "Blobs that were replaced by others of their names, and read from their start.", "source")
+	m.SourceUnreadable = counter("source_unreadable_blobs_total", "Blobs that could not be read to their end.", "source", "cause")
 	m.DecodeBad = counter("decode_bad_total", "Pieces of payloads that could not be read, sent to the dead letters.", "source", "class")
 	m.DecodeRepaired = counter("decode_repaired_total", "Records whose JSON was repaired.", "source", "repair")
 	m.RouteEvents = counter("route_events_total", "Events that a route with a condition or a rule took, dropped or left out.", "route", "outcome")

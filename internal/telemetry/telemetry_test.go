@@ -85,7 +85,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	}
 	names := map[string]bool{}
 	for _, quoted := range strings.Split(string(src), `"`) {
-		for _, suffix := range []string{"_total", "_seconds", "_bytes", "_events", "_partitions"} {
+		for _, suffix := range []string{"_total", "_seconds", "_bytes", "_events", "_partitions", "_blobs"} {
 			if strings.HasSuffix(quoted, suffix) && strings.ToLower(quoted) == quoted && !strings.ContainsAny(quoted, " ./") {
 				names["lazuli_"+quoted] = true
 			}

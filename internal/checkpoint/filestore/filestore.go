@@ -114,8 +114,11 @@ func (s *Store) List(_ context.Context, source string) ([]checkpoint.Entry, erro
 	return entries, nil
 }
 
+// Folder is where the checkpoints of a source are; it may not exist yet.
+func (s *Store) Folder(source string) string { return filepath.Join(s.dir, escape(source)) }
+
 func (s *Store) path(k checkpoint.Key) string {
-	return filepath.Join(s.dir, escape(k.Source), escape(k.Partition)+".json")
+	return filepath.Join(s.Folder(k.Source), escape(k.Partition)+".json")
 }
 
 // escape makes one safe file name of any text: no separator and no leading dot
