@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -117,15 +116,6 @@ func check(t *testing.T, what, got, want string) {
 	if got != want {
 		t.Errorf("%s: %s, want %s", what, got, want)
 	}
-}
-
-func get(t *testing.T, url string) (*http.Response, error) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return http.DefaultClient.Do(request)
 }
 
 func mustContainer(t testing.TB, s *blobs.Server, name string) {

@@ -3,6 +3,7 @@ package blobs
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 )
 
@@ -184,6 +185,13 @@ type writer []byte
 func (w *writer) Write(b []byte) (int, error) {
 	*w = append(*w, b...)
 	return len(b), nil
+}
+
+// Containers returns the names of an account's containers, in order.
+func (s *Server) Containers(account string) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.accounts[account]))
 }
 
 // Names returns the names of a container's blobs, those of its history aside.

@@ -63,7 +63,7 @@ func (s *Server) route(c *storageapi.Call) (op storageapi.Operation, err error) 
 		return op, unsupported(c)
 	}
 	if !queueName.MatchString(name) {
-		return op, storageapi.Errorf(http.StatusBadRequest, "InvalidResourceName", "The specifed resource name contains invalid characters.")
+		return op, storageapi.Errorf(http.StatusBadRequest, "InvalidResourceName", "The specified resource name contains invalid characters.")
 	}
 	collection, id, _ := strings.Cut(rest, "/")
 	t.message = id

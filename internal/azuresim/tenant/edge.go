@@ -62,7 +62,7 @@ func (w *writer) ends(protocol string, own nic, inbound bool, port int) {
 	w.num("DestinationPort", port)
 }
 
-func (w *writer) firewallRule(s *stage, rule, collection string) {
+func (w *writer) firewallRule(rule, collection string) {
 	w.strs("Policy", "afwp-kestrel-hub", "RuleCollectionGroup", "DefaultNetworkRuleCollectionGroup", "RuleCollection", collection, "Rule", rule)
 }
 
@@ -72,12 +72,12 @@ func (s *stage) firewallNetwork(denied bool) {
 		w.ends(map[bool]string{true: "UDP", false: "TCP"}[port == 123], s.someMachine(), false, port)
 		if denied {
 			w.str("Action", "Deny")
-			w.firewallRule(s, "", "")
+			w.firewallRule("", "")
 			w.str("ActionReason", "Default Action")
 			return
 		}
 		w.str("Action", "Allow")
-		w.firewallRule(s, "allow-platform", "rc-platform")
+		w.firewallRule("allow-platform", "rc-platform")
 		w.str("ActionReason", "")
 	})
 }
@@ -88,7 +88,7 @@ func (s *stage) firewallNAT() {
 		w.ends("TCP", own, true, 8443)
 		w.strs("TranslatedIp", own.address)
 		w.num("TranslatedPort", 443)
-		w.firewallRule(s, "dnat-partner-portal", "rc-dnat")
+		w.firewallRule("dnat-partner-portal", "rc-dnat")
 	})
 }
 
