@@ -78,7 +78,7 @@ func newCollector(cfg *config.Config, t terminal, once bool, build func(*config.
 		return nil, err
 	}
 	c.set, err = build(cfg, component.Deps{
-		Once: once, Stdout: t.out, Logger: c.logger, Board: c.board, Metrics: c.metrics, Now: time.Now,
+		Once: once, Stdin: t.in, Stdout: t.out, Logger: c.logger, Board: c.board, Metrics: c.metrics, Now: time.Now,
 	})
 	if err != nil {
 		return nil, err

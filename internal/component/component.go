@@ -24,7 +24,9 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
+	filesource "github.com/lazuli-logs/lazuli/internal/source/file"
 	"github.com/lazuli-logs/lazuli/internal/source/graph"
+	"github.com/lazuli-logs/lazuli/internal/source/stdin"
 	"github.com/lazuli-logs/lazuli/internal/source/storage"
 	"github.com/lazuli-logs/lazuli/internal/status"
 	"github.com/lazuli-logs/lazuli/internal/telemetry"
@@ -35,6 +37,8 @@ func Catalog() config.Catalog {
 	return config.Catalog{
 		Sources: config.Kinds{
 			"event_hub": func() config.Component { c := eventhub.DefaultConfig(); return &c },
+			"file":      func() config.Component { return filesource.DefaultConfig() },
+			"stdin":     func() config.Component { return stdin.DefaultConfig() },
 			"graph":     func() config.Component { c := graph.DefaultConfig(); return &c },
 			"storage":   func() config.Component { c := storage.DefaultConfig(); return &c },
 		},
@@ -53,6 +57,7 @@ func Catalog() config.Catalog {
 type Deps struct {
 	Once    bool           // sources read what is there now and return
 	Window  *source.Window // a backfill: sources read this and return; nil: live
+	Stdin   io.Reader
 	Stdout  io.Writer
 	Logger  *slog.Logger
 	Board   *status.Board
@@ -131,6 +136,7 @@ type builder struct {
 	files   *filestore.Store // opened when first needed
 	set     *Set
 
+	stdinTaken  bool
 	limiters    map[string]*azuremonitor.Limiter // by data collection rule
 	graphLimits map[string]*graph.Limits         // by application and tenant
 }
@@ -146,6 +152,10 @@ func (b *builder) source(s config.Source) (pipeline.Source, error) {
 		src, store, err = b.graph(s, settings)
 	case *storage.Config:
 		src, store, err = b.storage(s, settings)
+	case *filesource.Config:
+		src, store, err = b.fileSource(s, settings)
+	case *stdin.Config:
+		src, store, err = b.stdin(s)
 	default:
 		err = fmt.Errorf("kind %q is not built in", s.Kind)
 	}

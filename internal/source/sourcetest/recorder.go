@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -109,6 +110,13 @@ func (r *Recorder) Partition(id string) Partition {
 	c := *p
 	c.Payloads, c.Cursors, c.ends = slices.Clone(p.Payloads), slices.Clone(p.Cursors), slices.Clone(p.ends)
 	return c
+}
+
+// Partitions returns the ids of all partitions that were opened, in order.
+func (r *Recorder) Partitions() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.parts))
 }
 
 // Bodies returns the bodies emitted for a partition, in order.
