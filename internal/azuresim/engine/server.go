@@ -68,9 +68,9 @@ func New(options Options) *Server {
 	return &Server{options: options, conns: map[net.Conn]bool{}}
 }
 
-// Serve serves until the listener is closed or Stop is called. After Stop it may
-// be called again, with another listener.
-func (s *Server) Serve(ln net.Listener) error {
+// Serve serves in the background until the listener is closed or Stop is called,
+// and then sends what ended it, nil for Stop. After that it may be called again.
+func (s *Server) Serve(ln net.Listener) (ended <-chan error) {
 	server := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.Creds(s.options.Credentials), grpc.UnknownServiceHandler(s.unknown),
 		// As the engines have it: 4 MiB.
 		grpc.MaxRecvMsgSize(4<<20))
@@ -78,7 +78,16 @@ func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Lock()
 	s.grpc = server
 	s.mu.Unlock()
-	return server.Serve(tracked{ln, s})
+	done := make(chan error, 1)
+	go func() {
+		err := server.Serve(tracked{ln, s})
+		ln.Close() // Stop may have come first
+		if errors.Is(err, grpc.ErrServerStopped) {
+			err = nil
+		}
+		done <- err
+	}()
+	return done
 }
 
 // Stop ends the server and cuts its connections.

@@ -26,7 +26,7 @@ type bench struct {
 	sink            *Sink
 	engine          *engine.Server
 	network, listen string
-	serving         chan struct{} // closed when the engine has stopped serving
+	serving         <-chan error // the end of the engine
 }
 
 // open starts an engine on a Unix socket, or on TCP with TLS, and a sink for it.
@@ -77,11 +77,7 @@ func open(t testing.TB, overTLS bool, o engine.Options, change func(*Config)) *b
 func (b *bench) start(t testing.TB) {
 	ln := sinktest.Listen(t, b.network, b.listen)
 	b.listen = ln.Addr().String()
-	b.serving = make(chan struct{})
-	go func() {
-		defer close(b.serving)
-		_ = b.engine.Serve(ln) // it ends by Stop
-	}()
+	b.serving = b.engine.Serve(ln)
 }
 
 func (b *bench) down(t *testing.T) func() {

@@ -1,0 +1,310 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/lazuli-logs/lazuli/internal/azuresim"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/engine"
+)
+
+// destination is where the real binary sends to, and what makes it fail.
+type destination struct {
+	sink    string // YAML of the sink "out", indented by four
+	tenants string // YAML
+	env     []string
+	disturb []func() // each is called now and then while events pour in
+	refuse  func(on bool)
+	arrived func() [][]byte // the events there, with repeats
+}
+
+const contosoTenant = `
+tenants:
+  contoso:
+    tenant_id: %s
+    ca_file: %q
+    endpoints: {authority: %q}
+    credential: {type: client_secret, client_id: %s, client_secret: "${env:CLIENT_SECRET}"}
+`
+
+func azureMonitor(sim *azuresim.Sim) destination {
+	e := sim.Endpoints
+	faults := &sim.Ingestion.Faults
+	return destination{
+		tenants: fmt.Sprintf(contosoTenant, e.TenantID, e.CAFile, e.HTTPS, e.ClientID),
+		sink:    fmt.Sprintf("    type: azure_monitor\n    tenant: contoso\n    endpoint: %s\n    rule: %s\n    stream: %s\n", e.HTTPS, e.Ingestion.Rule, e.Ingestion.Stream),
+		env:     []string{"CLIENT_SECRET=" + e.ClientSecret},
+		disturb: []func(){
+			func() { faults.Fail(2, 500, 0) },
+			func() { faults.Fail(1, 429, time.Second) },
+			func() { faults.Fail(3, 413, 0) },
+			func() { faults.Cut(1) },
+		},
+		refuse: func(on bool) { faults.Deny(on) },
+		arrived: func() (rows [][]byte) {
+			for _, r := range sim.Ingestion.Rows("") {
+				rows = append(rows, r.Data)
+			}
+			return rows
+		},
+	}
+}
+
+func grpcEngine(t *testing.T) destination {
+	t.Helper()
+	server := engine.New(engine.Options{})
+	socket := filepath.Join(t.TempDir(), "engine.sock")
+	var ended <-chan error
+	serve := func() {
+		ln, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ended = server.Serve(ln)
+	}
+	serve()
+	t.Cleanup(server.Stop)
+	return destination{
+		sink: fmt.Sprintf("    type: grpc\n    target: %q\n    timeout: 5s\n", "unix://"+socket),
+		disturb: []func(){
+			func() { server.Fail(2, codes.Internal, 0) },
+			func() { server.Cut(1) },
+			func() { server.Stop(); <-ended; serve() },
+		},
+		refuse: func(on bool) {
+			if on {
+				server.Fail(1<<30, codes.Unauthenticated, 0)
+			} else {
+				server.Fail(0, codes.OK, 0)
+			}
+		},
+		arrived: func() (raw [][]byte) {
+			for _, l := range server.Logs() {
+				raw = append(raw, l.Raw)
+			}
+			return raw
+		},
+	}
+}
+
+func destinations() map[string]func(t *testing.T, sim *azuresim.Sim) destination {
+	return map[string]func(t *testing.T, sim *azuresim.Sim) destination{
+		"azure_monitor": func(_ *testing.T, sim *azuresim.Sim) destination { return azureMonitor(sim) },
+		"grpc":          func(t *testing.T, _ *azuresim.Sim) destination { return grpcEngine(t) },
+	}
+}
+
+// hubTo is a configuration from the simulator's hub to a destination.
+func hubTo(sim *azuresim.Sim, d destination, more string) string {
+	return d.tenants + `
+sources:
+  hub: {type: event_hub, connection_string: "${env:HUB}", hub: ` + sim.Endpoints.Hubs[0] + `, consumer_group: lazuli}
+sinks:
+  out:
+` + d.sink + `    retry: {initial: 20ms, max: 200ms}
+` + more + `
+checkpoint: {path: "%DIR%/checkpoints"}
+dead_letters: {path: "%DIR%/dead-letters"}
+telemetry: {listen: "127.0.0.1:0"}
+limits: {in_flight: 8MiB}
+`
+}
+
+// TestSinksLoseNothingWhenKilled kills the collector with SIGKILL again and again
+// while events pour in and the destination fails in its ways, and counts by the
+// records' own ids what the destination holds.
+func TestSinksLoseNothingWhenKilled(t *testing.T) {
+	const (
+		kills = 8
+		rate  = 1500 // events a second
+	)
+	for name, open := range destinations() {
+		t.Run(name, func(t *testing.T) {
+			seed := seedOf(t)
+			r := rand.New(rand.NewPCG(seed, 1))
+			sim := startSim(t, azuresim.Options{Seed: seed, RetainBytes: -1})
+			d := open(t, sim)
+			dir, file := writeConfig(t, hubTo(sim, d, ""))
+			env := append(hubEnv(sim), d.env...)
+
+			producing, stopProducing := context.WithCancel(t.Context())
+			defer stopProducing()
+			produced := make(chan error, 1)
+			go func() {
+				_, err := sim.Produce(producing, 0, rate)
+				produced <- err
+			}()
+			for range kills {
+				before := len(d.arrived())
+				p := start(t, env, nil, "run", "-c", file)
+				eventually(t, time.Minute, "events arrive after a start:\n"+p.stderr.String(), func() bool { return len(d.arrived()) > before })
+				for range 1 + r.IntN(5) {
+					d.disturb[r.IntN(len(d.disturb))]()
+					pause(t, time.Duration(r.IntN(300))*time.Millisecond)
+				}
+				p.kill()
+			}
+			stopProducing()
+			if err := <-produced; err != nil {
+				t.Fatal(err)
+			}
+			if last := execute(t, "", env, "run", "-c", file, "--once"); last.status != 0 {
+				t.Fatalf("the last run ended with status %d:\n%s", last.status, last.stderr)
+			}
+			ledger := sim.Ledger.Fresh()
+			for _, e := range d.arrived() {
+				ledger.SeenLine(e)
+			}
+			if letters := filepath.Join(dir, "dead-letters", "letters.ndjson"); size(letters) > 0 {
+				t.Error("there are dead letters although the destination refused nothing for good")
+			}
+			report := ledger.Report()
+			t.Logf("%d kills: %v", kills, report)
+			if report.Lost > 0 || report.Unknown > 0 || report.NoID > 0 {
+				t.Errorf("%v; lost for example %v", report, ledger.Lost(5))
+			}
+			if report.Produced < kills*100 {
+				t.Errorf("only %d records: the collector was never under load", report.Produced)
+			}
+		})
+	}
+}
+
+// TestReplayReachesEverySink: what a destination did not take for long becomes
+// dead letters, and lazuli replay delivers them.
+func TestReplayReachesEverySink(t *testing.T) {
+	for name, open := range destinations() {
+		t.Run(name, func(t *testing.T) {
+			sim := startSim(t, azuresim.Options{Seed: seedOf(t), RetainBytes: -1})
+			d := open(t, sim)
+			if _, err := sim.Produce(t.Context(), 300, 0); err != nil {
+				t.Fatal(err)
+			}
+			dir, file := writeConfig(t, hubTo(sim, d, "    spill_after: 500ms"))
+			env := append(hubEnv(sim), d.env...)
+			d.refuse(true)
+			if r := execute(t, "", env, "run", "-c", file, "--once"); r.status != 0 {
+				t.Fatalf("run: status %d\n%s", r.status, r.stderr)
+			}
+			if n := len(d.arrived()); n != 0 {
+				t.Fatalf("%d events arrived although all were refused", n)
+			}
+			d.refuse(false)
+			if r := execute(t, "", env, "replay", "-c", file, "--sink", "out"); r.status != 0 {
+				t.Fatalf("replay: status %d\n%s", r.status, r.stderr)
+			}
+			ledger := sim.Ledger.Fresh()
+			for _, e := range d.arrived() {
+				ledger.SeenLine(e)
+			}
+			if report := ledger.Report(); report.Lost > 0 || report.Duplicated > 0 || report.Delivered < 300 {
+				t.Errorf("%v", report)
+			}
+			if data, err := os.ReadFile(filepath.Join(dir, "dead-letters", "letters.ndjson")); err == nil && len(data) > 0 {
+				t.Errorf("dead letters are left after the replay: %.300s", data)
+			}
+		})
+	}
+}
+
+// TestAPipeIntoSentinel: another product's records, piped through lazuli run into
+// a table, as they are and whole.
+func TestAPipeIntoSentinel(t *testing.T) {
+	sim := startSim(t, azuresim.Options{Seed: seedOf(t)})
+	d := azureMonitor(sim)
+	_, file := writeConfig(t, d.tenants+`
+sources: {pipe: {type: stdin}}
+sinks:
+  out:
+`+d.sink+`
+routes: [{from: [pipe], schema: raw, to: [out]}]
+checkpoint: {path: "%DIR%/checkpoints"}
+dead_letters: {path: "%DIR%/dead-letters"}
+telemetry: {listen: ""}
+`)
+	var in strings.Builder
+	const n = 5000
+	for i := range n {
+		fmt.Fprintf(&in, `{"actor":"zoë","n":%d,"large":9007199254740993,"note":%q}`+"\n", i, strings.Repeat("x", i%700))
+	}
+	if r := execute(t, in.String(), d.env, "run", "-c", file); r.status != 0 {
+		t.Fatalf("status %d\n%s", r.status, r.stderr)
+	}
+	rows := map[string]bool{}
+	for _, r := range d.arrived() {
+		before, after, _ := strings.Cut(string(r), ",")
+		if !strings.HasPrefix(before, `{"TimeGenerated":"`) {
+			t.Fatalf("a row without its time: %.100s", r)
+		}
+		rows["{"+after] = true
+	}
+	for line := range strings.Lines(in.String()) {
+		if !rows[strings.TrimSuffix(line, "\n")] {
+			t.Fatalf("not in the table: %s", line)
+		}
+	}
+	if len(rows) != n {
+		t.Errorf("%d rows, want %d", len(rows), n)
+	}
+}
+
+// TestAFileIsFollowedOverACrash: a log is written and rotated while the collector
+// is killed.
+func TestAFileIsFollowedOverACrash(t *testing.T) {
+	sim := startSim(t, azuresim.Options{Seed: seedOf(t)})
+	d := azureMonitor(sim)
+	dir, file := writeConfig(t, d.tenants+`
+sources: {log: {type: file, path: "%DIR%/product.log*", poll: 100ms}}
+sinks:
+  out:
+`+d.sink+`    batch: {wait: 50ms}
+routes: [{from: [log], schema: raw, to: [out]}]
+checkpoint: {path: "%DIR%/checkpoints"}
+dead_letters: {path: "%DIR%/dead-letters"}
+telemetry: {listen: ""}
+`)
+	log := filepath.Join(dir, "product.log")
+	written := 0
+	for round := range 4 {
+		p := start(t, d.env, nil, "run", "-c", file)
+		f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 500 {
+			written++
+			fmt.Fprintf(f, "{\"line\":\"<%d>\"}\n", written)
+		}
+		f.Close()
+		if round%2 == 0 {
+			if err := os.Rename(log, fmt.Sprint(log, ".", round)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := len(d.arrived())
+		eventually(t, time.Minute, "rows arrive:\n"+p.stderr.String(), func() bool { return len(d.arrived()) > before })
+		p.kill()
+	}
+	if r := execute(t, "", d.env, "run", "-c", file, "--once"); r.status != 0 {
+		t.Fatalf("status %d\n%s", r.status, r.stderr)
+	}
+	var all strings.Builder
+	for _, r := range d.arrived() {
+		all.Write(r)
+	}
+	for i := 1; i <= written; i++ {
+		if !strings.Contains(all.String(), fmt.Sprintf("<%d>", i)) {
+			t.Errorf("line %d of %d is not in the table", i, written)
+		}
+	}
+}
