@@ -130,6 +130,25 @@ func BenchmarkEscape(b *testing.B) {
 	}
 }
 
+// BenchmarkEscapeValue escapes whole records that are indexed already.
+func BenchmarkEscapeValue(b *testing.B) {
+	records, size := benchRecords()
+	indexes := make([]Index, len(records))
+	for i, r := range records {
+		if _, err := indexes[i].Scan(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(size)
+	b.ReportAllocs()
+	var out []byte
+	for b.Loop() {
+		for i := range indexes {
+			out = indexes[i].AppendEscapedValue(out[:0], 0)
+		}
+	}
+}
+
 func BenchmarkCompact(b *testing.B) {
 	records, size := benchRecords()
 	b.Run("jsonscan", func(b *testing.B) {

@@ -149,7 +149,7 @@ func TestScanErrors(t *testing.T) {
 // FuzzScan holds Scan against the standard library: both accept the same
 // documents, and the index covers exactly the bytes of each value.
 func FuzzScan(f *testing.F) {
-	for _, s := range []string{`{"a":[1,2,{"b":null}],"c":"\u00e9\n"}`, `[]`, `{}`, `{"a":{},"b":[]}`, `-0.1e+9`, `"x`, `[1,]`, `{,}`, `{"a":1,}`, `tru`, "\"\x80\"", `[[[[`, `01`, `"\ud800"`, `{"a" : 1 , "b":2}`} {
+	for _, s := range []string{`{"a":[1,2,{"b":null}],"c":"\u00e9\n"}`, `[]`, `{}`, `{"a":{},"b":[]}`, `-0.1e+9`, `"x`, `[1,]`, `{,}`, `{"a":1,}`, `tru`, "\"\x80\"", `[[[[`, `01`, `"\ud800"`, `{"a" : 1 , "b":2}`, `{"":"","\u0061":"\"","ä":"a long text of more than sixteen bytes ä","x":["",[""]],"n":12345678901234567890}`, "{\"a\":\n\"b\"}"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {
@@ -171,6 +171,10 @@ func FuzzScan(f *testing.F) {
 			}
 			if got := x.Nodes[i].Flags; got != want || x.Flags&got != got {
 				t.Fatalf("node %d of %q has flags %b, all together %b, want %b", i, src, got, x.Flags, want)
+			}
+			prefix := []byte("before")
+			if got, want := x.AppendEscapedValue(prefix, i), AppendEscaped(prefix, x.Value(i)); !bytes.Equal(got, want) {
+				t.Fatalf("node %d of %q escaped is\n%q, want\n%q", i, src, got, want)
 			}
 			if nx := int(x.Nodes[i].Next); nx <= i || nx > len(x.Nodes) {
 				t.Fatalf("node %d of %q: Next = %d of %d", i, src, nx, len(x.Nodes))

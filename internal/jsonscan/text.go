@@ -1,6 +1,7 @@
 package jsonscan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -170,6 +171,64 @@ func AppendEscaped(dst, b []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// AppendEscapedValue appends value i as the content of a JSON string, as
+// AppendEscaped does with its bytes. It knows where the quotes are, so the runs
+// between them are copied without a look.
+func (x *Index) AppendEscapedValue(dst []byte, i int) []byte {
+	value := x.Value(i)
+	if bytes.IndexByte(value, '\n') >= 0 || bytes.IndexByte(value, '\r') >= 0 || bytes.IndexByte(value, '\t') >= 0 {
+		return AppendEscaped(dst, value) // between tokens; in strings they are escaped already
+	}
+	src := x.Src[:x.Nodes[i].End]
+	last := int(x.Nodes[i].Start) // what is before it is done
+	dst = slices.Grow(dst, len(value)+len(value)/4+64)
+	out, n := dst[:cap(dst)], len(dst)
+	nodes := x.Nodes[i:x.Nodes[i].Next]
+	for c := range nodes {
+		node := &nodes[c]
+		var quotes [4]int
+		count := 0
+		special := false
+		if c > 0 && node.KeyStart > 0 {
+			quotes[0], quotes[1] = int(node.KeyStart)-1, int(node.KeyEnd)
+			count = 2
+			special = node.Flags&(KeyEscaped|KeyNotUTF8) != 0
+		}
+		if node.Kind == String {
+			quotes[count], quotes[count+1] = int(node.Start), int(node.End)-1
+			count += 2
+			special = special || node.Flags&(Escaped|NotUTF8) != 0
+		}
+		if count == 0 {
+			continue
+		}
+		end := quotes[count-1] + 1
+		if special {
+			dst = AppendEscaped(out[:n], src[last:end])
+			out, n, last = dst[:cap(dst)], len(dst), end
+			continue
+		}
+		// Each run stores up to 15 bytes more than are wanted.
+		if n+end-last+count+16 > len(out) {
+			out = growAll(out, n, len(src)-last+32)
+		}
+		for _, quote := range quotes[:count] {
+			run := quote - last
+			if to, from := out[n:], src[last:]; run <= 16 && len(from) >= 16 && len(to) >= 17 {
+				binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(from))
+				binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+			} else {
+				copy(to, from[:run])
+			}
+			n += run
+			out[n], out[n+1] = '\\', '"'
+			n += 2
+			last = quote + 1
+		}
+	}
+	return append(out[:n], src[last:]...)
 }
 
 // growAll returns out, of which n bytes are used, with room for more, its

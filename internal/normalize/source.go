@@ -195,7 +195,7 @@ func (w *Worker) appendSpecial(dst []byte, r *rule, s special) ([]byte, bool) {
 	if r.steps == nil && r.cases == nil && r.finish == nil {
 		switch s {
 		case originalBytes:
-			return appendQuoted(dst, w.raw), true
+			return w.appendOriginal(dst), true
 		case eventTime:
 			if w.time.IsZero() {
 				return dst, false
@@ -213,6 +213,15 @@ func (w *Worker) appendSpecial(dst []byte, r *rule, s special) ([]byte, bool) {
 		return dst, false
 	}
 	return w.appendText(dst, r, w.text[mark:len(w.text):len(w.text)])
+}
+
+// appendOriginal appends the record as a string. Mostly it is what was indexed.
+func (w *Worker) appendOriginal(dst []byte) []byte {
+	if !sameBytes(w.raw, w.in.Index.Value(w.in.Node)) {
+		return appendQuoted(dst, w.raw)
+	}
+	dst = w.in.Index.AppendEscapedValue(append(dst, '"'), w.in.Node)
+	return append(dst, '"')
 }
 
 func (w *Worker) appendTime(dst []byte) []byte {
