@@ -88,6 +88,9 @@ func (c *client) page(ctx context.Context, class limitClass, link string, each f
 	}
 	runtime.SkipBodyDownload(request)
 	request.Raw().Header.Set("Accept", "application/json")
+	// Without it newer values of enumerations come as "unknownFutureValue".
+	// azure:graph.enums
+	request.Raw().Header.Set("Prefer", "include-unknown-enum-members")
 	response, err := c.pipeline.Do(request)
 	if err != nil {
 		c.metrics.Request("failed")

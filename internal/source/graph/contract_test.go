@@ -86,7 +86,7 @@ func newDoor(t *testing.T, authority *ca.Authority, caFile string) sourcetest.Ha
 				t.Fatal(err)
 			}
 			s.cfg.Poll = config.Duration(20 * time.Millisecond)
-			s.timing.retry = 10 * time.Millisecond
+			s.timing.retry, s.timing.step = 10*time.Millisecond, time.Microsecond
 			return s
 		},
 	}

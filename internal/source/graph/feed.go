@@ -106,17 +106,18 @@ func feedNamed(name string) *feed {
 	return nil
 }
 
-// tick is the step of Azure's clock.
-const tick = 100 * time.Nanosecond
+// step is how exactly Graph is asked: in whole seconds, as its documentation does
+// and as sign-ins are dated. What the operators let in beyond the half-open span
+// is for its neighbors; see reader.within.
+const step = time.Second
 
 // first returns the address of the first page of a span.
 func (f *feed) first(base string, s window.Span) string {
-	from, to, ge, le := s.From, s.To.Add(-tick), "ge", "le"
+	from, to, ge, le := s.From.Truncate(step), s.To.Add(step-1).Truncate(step), "ge", "le"
 	if f.strict {
-		from, to, ge, le = s.From.Add(-tick), s.To, "gt", "lt"
+		from, ge, le = from.Add(-step), "gt", "lt"
 	}
-	const form = "2006-01-02T15:04:05.9999999Z"
-	filter := fmt.Sprintf("%s %s %s and %s %s %s", f.time, ge, from.UTC().Format(form), f.time, le, to.UTC().Format(form))
+	filter := fmt.Sprintf("%s %s %s and %s %s %s", f.time, ge, from.UTC().Format(time.RFC3339), f.time, le, to.UTC().Format(time.RFC3339))
 	if f.kind != "" {
 		filter += fmt.Sprintf(" and signInEventTypes/any(t: t eq '%s')", f.kind)
 	}

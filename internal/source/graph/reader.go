@@ -35,7 +35,7 @@ type reader struct {
 // fetch implements window.Fetch.
 func (r *reader) fetch(ctx context.Context, span window.Span, yield func(window.Row) error) (window.Load, error) {
 	known := map[window.Identity]bool{}
-	single := span.To.Sub(span.From) <= tick
+	single := span.To.Sub(span.From) <= r.s.timing.step
 	for pass := 1; ; pass++ {
 		pages, fresh, err := r.pages(ctx, span, single, known, yield)
 		load := window.Load{Share: float64(pages) / fullWindow}
@@ -63,7 +63,10 @@ func (r *reader) pages(ctx context.Context, span window.Span, single bool, known
 		}
 		followed[link] = true
 		link, err = r.page(ctx, link, func(object []byte) error {
-			row := window.Row{Payload: event.Payload{Body: object}, ID: r.identify(object)}
+			row, within := r.row(object, span)
+			if !within {
+				return nil
+			}
 			if r.feed.shifts && !known[row.ID] {
 				known[row.ID] = true
 				fresh++
@@ -126,22 +129,37 @@ func (r *reader) calm(err error, times int) time.Duration {
 	return backoff(r.s.timing.quiet, r.s.timing.quietMax, times)
 }
 
-// identify tells an object, and where objects change its version, from all
-// others. One without an id, which Graph does not have, is its bytes.
-func (r *reader) identify(object []byte) window.Identity {
+// row returns an object with what tells it, and where objects change its version,
+// from all others; or false if it belongs to a neighbor of the span. An object
+// without an id, which Graph does not have, is its bytes.
+func (r *reader) row(object []byte, span window.Span) (row window.Row, within bool) {
+	row.Payload = event.Payload{Body: object}
 	if _, err := r.index.Scan(object); err != nil {
-		return window.Identify(object)
+		row.ID = window.Identify(object)
+		return row, true
 	}
-	id := r.index.Member(0, "id")
-	if id < 0 {
-		return window.Identify(object)
+	at, id := r.index.Member(0, r.feed.time), r.index.Member(0, "id")
+	switch {
+	case at >= 0 && !r.within(at, span):
+		return row, false
+	case id < 0:
+		row.ID = window.Identify(object)
+	case r.feed.updated && at >= 0:
+		row.ID = window.Identify(r.index.Value(id), r.index.Value(at))
+	default:
+		row.ID = window.Identify(r.index.Value(id))
 	}
-	if r.feed.updated {
-		if version := r.index.Member(0, r.feed.time); version >= 0 {
-			return window.Identify(r.index.Value(id), r.index.Value(version))
-		}
+	return row, true
+}
+
+// within reports whether a time lies in the half-open span. What is no time
+// does: the object came as an answer to the question for it.
+func (r *reader) within(at int, span window.Span) bool {
+	if r.index.Nodes[at].Kind != jsonscan.String {
+		return true
 	}
-	return window.Identify(r.index.Value(id))
+	t, err := time.Parse(time.RFC3339Nano, string(r.index.Text(at)))
+	return err != nil || !t.Before(span.From) && t.Before(span.To)
 }
 
 // failed implements window.Config.Failed.

@@ -54,12 +54,13 @@ type timing struct {
 	quietMax time.Duration
 	failed   time.Duration // wait after a failure that needs a person
 	watch    time.Duration // between two reports of the lag
+	step     time.Duration // of the edges of windows
 }
 
 func defaultTiming() timing {
 	return timing{
 		retry: time.Second, retryMax: time.Minute, quiet: 5 * time.Second, quietMax: 5 * time.Minute,
-		failed: 2 * time.Minute, watch: 15 * time.Second,
+		failed: 2 * time.Minute, watch: 15 * time.Second, step: step,
 	}
 }
 
@@ -214,7 +215,7 @@ func (s *Source) window(r *reader) window.Config {
 	}
 	c := window.Config{
 		Fetch: r.fetch, Start: now.Add(-s.cfg.LookBack.Std()), Once: s.deps.Once,
-		Ages: ages, Every: s.cfg.Poll.Std(), FirstSize: firstWindow, MaxSize: maxWindow, Resolution: tick, Unique: true,
+		Ages: ages, Every: s.cfg.Poll.Std(), FirstSize: firstWindow, MaxSize: maxWindow, Resolution: s.timing.step, Unique: true,
 		Failed: r.failed, Done: r.done, Now: s.deps.Now,
 	}
 	if w := s.deps.Window; w != nil {
