@@ -39,7 +39,7 @@ func compileRows(rows []rowSpec, maps map[string]yamlValue) (*program, error) {
 	}
 	c.p.root.sort()
 	c.p.root.fix()
-	c.p.root.find()
+	c.p.root.shut()
 	return &c.p, nil
 }
 
@@ -90,26 +90,25 @@ func (n *outNode) fix() {
 	}
 }
 
-// find notes which slots a member needs.
-func (n *outNode) find() {
-	n.lacks = n.fixed == nil
+// shut makes the gates of n's children, and returns the one of n.
+func (n *outNode) shut() (g gate) {
+	g.shut = n.fixed == nil
 	for _, child := range n.children {
-		child.find()
-		n.lacks = n.lacks && child.lacks
-		n.needs.join(&child.needs)
+		c := child.shut()
+		n.gates = append(n.gates, c)
+		g.shut = g.shut && c.shut
+		g.needs.join(&c.needs)
 	}
 	for _, r := range slices.Concat(n.rules, n.trees) {
-		n.lacks = r.find(&n.needs) && n.lacks
+		g.shut = r.needs(&g.needs) && g.shut
 	}
+	return g
 }
 
-// find adds the slots of which a rule needs at least one, or returns false if it
+// needs adds the slots of which a rule needs at least one, or returns false if it
 // can do without.
-func (r *rule) find(needs *slotSet) bool {
-	var sources []source
-	for i := range r.sources {
-		sources = append(sources, r.sources[i])
-	}
+func (r *rule) needs(to *slotSet) bool {
+	sources := slices.Clone(r.sources)
 	for _, part := range r.format {
 		if !part.isText {
 			sources = append(sources, part.source)
@@ -127,7 +126,7 @@ func (r *rule) find(needs *slotSet) bool {
 		if sources[i].special != notSpecial || sources[i].slot == wholeRecord {
 			return false
 		}
-		needs.add(sources[i].slot)
+		to.add(sources[i].slot)
 	}
 	return len(sources) > 0
 }

@@ -47,6 +47,16 @@ func (s *slotSet) join(o *slotSet) {
 	}
 }
 
+// gate says when a member need not be looked at: if it is closed unless one of
+// these slots has a value. Gates lie side by side, so that the many members
+// that a record has nothing for cost next to nothing.
+type gate struct {
+	needs slotSet
+	shut  bool
+}
+
+func (g *gate) open(present *slotSet) bool { return !g.shut || g.needs.meets(present) }
+
 // pathNode is a node of the trie of source paths: the members looked for in one
 // object.
 type pathNode struct {
@@ -71,9 +81,7 @@ type outNode struct {
 	list     bool
 	fixed    []byte  // the member with its comma, if it is the same in every document
 	copied   *source // the only source, if there is but one and it needs no walk
-	// lacks is set if the member has no value unless one of these slots has one.
-	lacks bool
-	needs slotSet
+	gates    []gate  // of children
 
 	// Of an OCSF event:
 	attribute *ocsf.Attribute

@@ -8,7 +8,10 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 		return w.appendGuarded(dst, n)
 	}
 	comma := 1 // of a child's key, which the first member goes without
-	for _, child := range n.children {
+	for i, child := range n.children {
+		if n.gates != nil && !n.gates[i].open(&w.present) {
+			continue
+		}
 		mark := len(dst)
 		var ok bool
 		if dst, ok = w.appendMember(dst, child, comma); ok {
@@ -26,7 +29,10 @@ func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 	opening := len(dst)
 	guard := nameGuard{w: w}
 	guard.open()
-	for _, child := range n.children {
+	for i, child := range n.children {
+		if n.gates != nil && !n.gates[i].open(&w.present) {
+			continue
+		}
 		mark, comma := len(dst), 0
 		if mark == opening {
 			comma = 1
@@ -51,8 +57,6 @@ func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 // false the member has no value, and what was appended is to be cut off.
 func (w *Worker) appendMember(dst []byte, n *outNode, from int) ([]byte, bool) {
 	switch {
-	case n.lacks && !n.needs.meets(&w.present):
-		return dst, false
 	case n.fixed != nil:
 		return append(dst, n.fixed[from:]...), true
 	case n.attribute != nil:

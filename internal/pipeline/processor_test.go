@@ -149,3 +149,41 @@ func TestABestEffortSinkReadsWhatItWasGiven(t *testing.T) {
 		}
 	})
 }
+
+// TestFlowTuplesBecomeEvents: each tuple of a flow log is an event with an id of
+// its own, in every schema the same, and the payload is done when all are.
+func TestFlowTuplesBecomeEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "raw", "ecs")
+		const tuples = 500
+		var list []string
+		for i := range tuples {
+			list = append(list, fmt.Sprintf(`"17726007%02d,10.0.0.4,203.0.113.9,%d,443,T,O,A,E,1,60,1,60"`, i%60, 1024+i))
+		}
+		record := `{"category":"NetworkSecurityGroupFlowEvent","properties":{"Version":2,"flows":[{"rule":"r","flows":[{"mac":"000D3AF8785A","flowTuples":[` +
+			strings.Join(list, ",") + `]}]}]}}`
+		src := large{payloads: []event.Payload{{Body: []byte(record), Position: 7}, {Body: []byte(`{"n":1}`), Position: 8}}}
+		p := w.pipeline(t, src, &memory{}, []config.Route{route("raw", "raw"), route("ecs", "ecs")}, func(_ string, d *config.SinkDelivery) { d.Concurrency = 1 })
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		raw, ecs := w.sinks["raw"].events, w.sinks["ecs"].events
+		if len(raw) != tuples+1 || len(ecs) != tuples+1 {
+			t.Fatalf("%d raw and %d ECS events, want one for each of %d tuples and one more", len(raw), len(ecs), tuples)
+		}
+		for i := range tuples {
+			if want := fmt.Sprintf("ns/hub/0/7/%d", i); string(raw[i].ID) != want || raw[i].ID != ecs[i].ID {
+				t.Fatalf("event %d has the ids %s and %s, want %s", i, raw[i].ID, ecs[i].ID, want)
+			}
+			if want := fmt.Sprintf(`"flowTuples":[%s]`, list[i]); !bytes.Contains(raw[i].Data, []byte(want)) {
+				t.Fatalf("event %d is %s, want it to hold %s", i, raw[i].Data, want)
+			}
+			if want := fmt.Sprintf(`"port":%d}`, 1024+i); !bytes.Contains(ecs[i].Data, []byte(want)) {
+				t.Fatalf("event %d as ECS is %s, want it to hold %s", i, ecs[i].Data, want)
+			}
+		}
+		if w.budget.Used() != 0 {
+			t.Errorf("%d bytes are still in flight", w.budget.Used())
+		}
+	})
+}
