@@ -19,7 +19,7 @@ import (
 )
 
 func TestDemoBalancesItsBooks(t *testing.T) {
-	for _, schema := range []string{"ecs", "raw"} {
+	for _, schema := range []string{"ecs", "raw", "ocsf"} {
 		t.Run(schema, func(t *testing.T) {
 			output := filepath.Join(t.TempDir(), "out.ndjson")
 			r := execute(t, "", nil, "demo", "--events", "20000", "--schema", schema, "--output", output)
@@ -38,10 +38,17 @@ func TestDemoBalancesItsBooks(t *testing.T) {
 			if n := bytes.Count(data, []byte("\n")); n != 20000 {
 				t.Errorf("%d lines in the output, want 20000", n)
 			}
+			flows := 0
 			for line := range bytes.Lines(data) {
 				if !json.Valid(line) {
 					t.Fatalf("not JSON: %.300s", line)
 				}
+				if bytes.Contains(line, []byte("flowTuples")) {
+					flows++
+				}
+			}
+			if flows < 1000 {
+				t.Errorf("%d events of flow logs, want 1,000 at least", flows)
 			}
 		})
 	}

@@ -30,7 +30,7 @@ type demoCommand struct {
 
 // Help is shown by lazuli demo --help.
 func (demoCommand) Help() string {
-	return `Starts the built-in Azure, lets a made-up tenant sign in, change and use things, collects its logs from an event hub, normalizes them and writes them to a file; then reads that file back and counts by the records' own ids what is missing or there twice. The last line on standard output is that balance, as JSON; the exit status is 1 if anything was lost.
+	return `Starts the built-in Azure, lets a made-up tenant sign in, change and use things, collects its logs from an event hub and, flow logs and those of Storage, from a storage account, normalizes them and writes them to a file; then reads that file back and counts by the records' own ids what is missing or there twice. The last line on standard output is that balance, as JSON; the exit status is 1 if anything was lost.
 
 Example:
   lazuli demo
@@ -71,13 +71,19 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 			return &usageError{fmt.Errorf("lazuli: --output: %w", err)}
 		}
 	}
-	sim, err := azuresim.Start(context.WithoutCancel(ctx), azuresim.Options{Seed: d.Seed, Partitions: 4})
+	sim, err := azuresim.Start(context.WithoutCancel(ctx), azuresim.Options{
+		Seed: d.Seed, Partitions: 4, Doors: demoDoors,
+		// Quicker than Azure, which adds to flow logs every minute: a demo is watched.
+		Storage: azuresim.StorageOptions{AppendEvery: time.Second, FlowEvery: 5 * time.Second, Keep: 3 * time.Hour},
+	})
 	if err != nil {
 		return err
 	}
 	defer sim.Close()
-	cfg, err := parseConfig("demo", d.config(sim.Endpoints, state), func(string) (string, bool) {
-		return sim.Endpoints.ConnectionString, true
+	secrets := map[string]string{"HUB": sim.Endpoints.ConnectionString, "STORAGE": sim.Endpoints.Storage.ConnectionString}
+	cfg, err := parseConfig("demo", d.config(sim.Endpoints, state), func(name string) (string, bool) {
+		value, known := secrets[name]
+		return value, known
 	})
 	if err != nil {
 		return err
@@ -86,8 +92,8 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.err, "built-in Azure: tenant %s, event hub %s with %d partitions\nevents as %s: %s\n",
-		sim.Endpoints.TenantID, sim.Endpoints.Hubs[0], sim.Endpoints.Partitions, d.Schema, d.Output)
+	fmt.Fprintf(t.err, "built-in Azure: tenant %s, event hub %s with %d partitions, storage account %s\nevents as %s: %s\n",
+		sim.Endpoints.TenantID, sim.Endpoints.Hubs[0], sim.Endpoints.Partitions, sim.Endpoints.Storage.Account, d.Schema, d.Output)
 
 	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCollecting()
@@ -115,6 +121,16 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 	return d.report(t, sim.Ledger, c, took)
 }
 
+// demoDoors lets logs leave as they would: flow logs can only be archived, and
+// those of Storage are too many for most to stream.
+func demoDoors(category string) []azuresim.Door {
+	switch category {
+	case "FlowLogFlowEvent", "NetworkSecurityGroupFlowEvent", "StorageRead", "StorageWrite", "StorageDelete":
+		return []azuresim.Door{azuresim.Storage}
+	}
+	return []azuresim.Door{azuresim.EventHubs}
+}
+
 // report prints the balance. Records that are dead letters are not lost, but a
 // demo should have none.
 func (d *demoCommand) report(t terminal, l *ledger.Ledger, c *collector, took float64) error {
@@ -139,15 +155,21 @@ func (d *demoCommand) report(t terminal, l *ledger.Ledger, c *collector, took fl
 	return nil
 }
 
-// config is what a user would write for this hub.
+// config is what a user would write for this hub and this storage account.
 func (d *demoCommand) config(e azuresim.Endpoints, state string) []byte {
 	return fmt.Appendf(nil, `
 sources:
   insights:
     type: event_hub
-    connection_string: ${env:CONNECTION_STRING}
+    connection_string: ${env:HUB}
     hub: %s
     consumer_group: %s
+  archive:
+    type: storage
+    connection_string: ${env:STORAGE}
+    containers: ["insights-logs-*"]
+    poll: 1s
+    discover: 1s
 sinks:
   file:
     type: file
@@ -155,7 +177,7 @@ sinks:
     rotate: {size: %s}
     compression: zstd
 routes:
-  - {from: [insights], schema: %s, to: [file]}
+  - {from: [insights, archive], schema: %s, to: [file]}
 checkpoint: {type: file, path: %s}
 dead_letters: {path: %s}
 telemetry: {listen: "127.0.0.1:0"}
@@ -180,7 +202,8 @@ func absolute(path string) string {
 	return path
 }
 
-// produce fills the hub, no further ahead of the deliveries than it can hold.
+// produce fills hub and storage, no further ahead of the deliveries than a hub
+// can hold.
 func (d *demoCommand) produce(ctx context.Context, sim *azuresim.Sim, m *telemetry.Metrics) error {
 	if d.Duration > 0 {
 		var cancel context.CancelFunc
