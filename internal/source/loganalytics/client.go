@@ -23,6 +23,7 @@ import (
 type client struct {
 	endpoint string
 	pipeline runtime.Pipeline
+	http     *http.Client  // its own; nil: the tenant's
 	timeout  time.Duration // for Azure's work on a query
 	idle     time.Duration // an answer that stands still this long is broken
 }
@@ -41,17 +42,24 @@ func newClient(tenant *azure.Tenant, timeout time.Duration) *client {
 	// for more than a minute's patience, and would not tell of its retries.
 	options.Retry = policy.RetryOptions{MaxRetries: -1}
 	options.Telemetry = policy.TelemetryOptions{ApplicationID: "lazuli"}
+	audience := tenant.Cloud.LogsQuery
+	c := &client{endpoint: audience, timeout: timeout, idle: defaultIdle}
 	if transport, ok := tenant.HTTP.Transport.(*http.Transport); ok {
 		own := transport.Clone()
 		own.ResponseHeaderTimeout = 0 // a query may take ten minutes; it is bounded below
-		options.Transport = &http.Client{Transport: own}
+		c.http = &http.Client{Transport: own}
+		options.Transport = c.http
 	}
-	audience := tenant.Cloud.LogsQuery
-	return &client{
-		endpoint: audience, timeout: timeout, idle: defaultIdle,
-		pipeline: runtime.NewPipeline("lazuli", "v1", runtime.PipelineOptions{
-			PerRetry: []policy.Policy{runtime.NewBearerTokenPolicy(tenant.Credential, []string{audience + "/.default"}, nil)},
-		}, &options),
+	c.pipeline = runtime.NewPipeline("lazuli", "v1", runtime.PipelineOptions{
+		PerRetry: []policy.Policy{runtime.NewBearerTokenPolicy(tenant.Credential, []string{audience + "/.default"}, nil)},
+	}, &options)
+	return c
+}
+
+// close gives its connections up.
+func (c *client) close() {
+	if c.http != nil {
+		c.http.CloseIdleConnections()
 	}
 }
 

@@ -56,7 +56,10 @@ func (s *Source) explain(f *feed, err error) problem {
 	case errors.Is(err, window.ErrTooMuch):
 		p.class, p.State = classTooMuch, status.Failed
 		p.Reason = fmt.Sprintf("%s: %v", f.name, err)
-		p.Remedy = "a window of fixed size or a query that runs as it is cannot be cut into smaller pieces: make window smaller, or filter more in the query"
+		p.Remedy = "a window of fixed size and a query that runs as it is cannot be cut into smaller pieces: make window smaller, or filter more in the query"
+		if f.query == nil {
+			p.Remedy = "Azure gives no complete answer even for a part of one instant; the text of the error is its own"
+		}
 	case errors.As(err, new(*partialError)):
 		p.class = classPartial
 		p.Remedy = "Lazuli takes no partial answer for success and asks again; if it lasts, the text of the error is Azure's"

@@ -91,6 +91,10 @@ func New(cfg Config, deps Deps) (*Source, error) {
 		}
 		for i := range cfg.Queries {
 			q := &cfg.Queries[i]
+			if deps.Window != nil && !q.Windowed {
+				deps.Logger.Info("query is left out of the backfill: it does not say which rows are of a range", "query", q.Name)
+				continue
+			}
 			s.feeds = append(s.feeds, &feed{workspace: w, name: q.Name, table: q.Table, query: q})
 		}
 	}
@@ -102,6 +106,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 // slowly, and says so in its status.
 func (s *Source) Run(ctx context.Context, out source.Output) error {
 	defer s.health.Stop()
+	defer s.client.close()
 	s.log.Info("workspaces are being read", "endpoint", s.client.endpoint, "workspaces", len(s.cfg.Workspaces), "partitions", len(s.feeds))
 	for _, f := range s.feeds {
 		s.health.Set(f.partition(), status.Problem{State: status.Starting})
@@ -212,7 +217,7 @@ func (r *reader) config() window.Config {
 		}
 	case !f.query.Windowed:
 		// It says itself what it is about; each window is one run of it.
-		c.Start, c.Ages, c.Fixed = now.Add(-c.Every), []time.Duration{0}, true
+		c.Ages, c.Fixed = []time.Duration{0}, true
 	default:
 		// What an aggregation says of a range is only true once: the range is read
 		// when it is old enough for all of its rows to be there.
@@ -223,15 +228,21 @@ func (r *reader) config() window.Config {
 			c.Every = q.Every.Std()
 		}
 		if !q.Windowed {
-			c.Start, c.FirstSize, c.MaxSize = now.Add(-c.Every), c.Every, c.Every
+			// Runs that were missed are not made up for.
+			every := c.Every
+			c.Start, c.MaxSize = now.Add(-every), every
+			c.Oldest = func(now time.Time) time.Time { return now.Add(-every) }
 		}
 		if q.Window > 0 {
-			c.Fixed, c.FirstSize, c.MaxSize = true, q.Window.Std(), q.Window.Std()
+			c.Fixed, c.MaxSize = true, q.Window.Std()
 			c.Start = c.Start.Truncate(c.MaxSize)
 		}
 	}
 	if w := s.deps.Window; w != nil {
 		c.Start, c.End, c.Ages = w.From, w.To, []time.Duration{0}
+		if c.Fixed {
+			c.Start = c.Start.Truncate(c.MaxSize)
+		}
 	}
 	return c
 }
@@ -244,15 +255,15 @@ func (e *partialError) Error() string { return "the answer is not complete: " + 
 // fetch runs the query for one span.
 func (r *reader) fetch(ctx context.Context, span window.Span, yield func(window.Row) error) (window.Load, error) {
 	s, f := r.s, r.f
+	if f.query != nil && span.Parts > 1 {
+		return window.Load{}, fmt.Errorf("one instant has more rows than an answer holds, and a query cannot be split: %w", window.ErrTooMuch)
+	}
 	limits := s.limits[f.workspace]
 	leave, err := limits.enter(ctx, f.basic)
 	if err != nil {
 		return window.Load{}, err
 	}
 	defer leave()
-	if f.query != nil && span.Parts > 1 {
-		return window.Load{}, fmt.Errorf("the rows of one instant are more than one answer holds, and a query of your own cannot be split: %w", errors.ErrUnsupported)
-	}
 	text, timespan := f.text(span)
 	rows := &rowWriter{table: f.table, unique: hasID(f.table) && f.query == nil, at: span.To, yield: yield}
 	a, err := s.client.query(ctx, f.workspace, text, timespan, f.basic, rows)

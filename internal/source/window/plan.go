@@ -184,7 +184,11 @@ func (p *plan) tooMuch(s Span) bool {
 	took := s.To.Sub(s.From)
 	if took <= p.cfg.Resolution {
 		p.parts = 2 * max(p.parts, 1)
-		return p.parts <= maxParts
+		if p.parts > maxParts {
+			p.parts = 0
+			return false
+		}
+		return true
 	}
 	// Halved, halved, then to a quarter, a 16th, a 256th ...
 	shift := 1
