@@ -164,6 +164,9 @@ func (b *builder) entra(table string, r object) {
 			b.add(pascal(m.name), m.value)
 		}
 	}
+	if strings.Contains(table, "Risk") {
+		b.add("CorrelationId", r.get("correlationId"))
+	}
 	if tenant := r.get("tenantId"); tenant != nil {
 		if graph {
 			b.add("AadTenantId", tenant)

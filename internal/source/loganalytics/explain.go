@@ -18,8 +18,18 @@ import (
 
 // problem is why a feed is not read, as the operator sees it.
 type problem struct {
-	class string // bounded: used as a metric label
+	class string // one of a dozen words, for the log
 	status.Problem
+}
+
+func (p problem) outcome() string {
+	switch {
+	case p.class == classThrottled:
+		return outcomeThrottled
+	case p.State == status.Failed:
+		return outcomeRefused
+	}
+	return outcomeFailed
 }
 
 // The classes of problems.

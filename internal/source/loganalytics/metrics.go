@@ -7,11 +7,20 @@ import "time"
 type Metrics interface {
 	// Lag reports the age of the newest complete window of a feed.
 	Lag(partition string, age time.Duration)
-	// Queried counts a query by its outcome: ok, too_much, or a class of problem.
+	// Queried counts a query by its outcome: ok, too_much, throttled, refused
+	// (needs a person) or failed (passes).
 	Queried(outcome string)
 	// Repeats counts rows that were fetched and had been emitted before.
 	Repeats(rows int)
 }
+
+const (
+	outcomeOK        = "ok"
+	outcomeTooMuch   = "too_much"
+	outcomeThrottled = "throttled"
+	outcomeRefused   = "refused"
+	outcomeFailed    = "failed"
+)
 
 type noMetrics struct{}
 

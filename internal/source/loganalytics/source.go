@@ -231,7 +231,7 @@ func (r *reader) config() window.Config {
 			// Runs that were missed are not made up for.
 			every := c.Every
 			c.Start, c.MaxSize = now.Add(-every), every
-			c.Oldest = func(now time.Time) time.Time { return now.Add(-every) }
+			c.Oldest = func(now time.Time) time.Time { return now.Add(-every - every/2) }
 		}
 		if q.Window > 0 {
 			c.Fixed, c.MaxSize = true, q.Window.Std()
@@ -273,9 +273,9 @@ func (r *reader) fetch(ctx context.Context, span window.Span, yield func(window.
 	err = r.judge(a, rows.rows, err)
 	switch {
 	case err == nil:
-		s.deps.Metrics.Queried("ok")
+		s.deps.Metrics.Queried(outcomeOK)
 	case errors.Is(err, window.ErrTooMuch):
-		s.deps.Metrics.Queried(classTooMuch)
+		s.deps.Metrics.Queried(outcomeTooMuch)
 		r.log.Debug("window is made smaller", "from", span.From, "to", span.To, "part", span.Part, "parts", span.Parts, "rows", rows.rows, "reason", err)
 	}
 	return window.Load{Share: 2 * max(
@@ -320,7 +320,7 @@ func truncated(e *apiError) bool {
 func (r *reader) failed(err error, tries int) (time.Duration, error) {
 	s := r.s
 	p := s.explain(r.f, err)
-	s.deps.Metrics.Queried(p.class)
+	s.deps.Metrics.Queried(p.outcome())
 	wait := s.backoff(tries)
 	if p.State == status.Failed {
 		wait = jitter(s.timing.failed)
