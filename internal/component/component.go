@@ -26,6 +26,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
 	filesource "github.com/lazuli-logs/lazuli/internal/source/file"
 	"github.com/lazuli-logs/lazuli/internal/source/graph"
+	"github.com/lazuli-logs/lazuli/internal/source/loganalytics"
 	"github.com/lazuli-logs/lazuli/internal/source/stdin"
 	"github.com/lazuli-logs/lazuli/internal/source/storage"
 	"github.com/lazuli-logs/lazuli/internal/status"
@@ -36,11 +37,12 @@ import (
 func Catalog() config.Catalog {
 	return config.Catalog{
 		Sources: config.Kinds{
-			"event_hub": func() config.Component { c := eventhub.DefaultConfig(); return &c },
-			"file":      func() config.Component { return filesource.DefaultConfig() },
-			"stdin":     func() config.Component { return stdin.DefaultConfig() },
-			"graph":     func() config.Component { c := graph.DefaultConfig(); return &c },
-			"storage":   func() config.Component { c := storage.DefaultConfig(); return &c },
+			"event_hub":     func() config.Component { c := eventhub.DefaultConfig(); return &c },
+			"file":          func() config.Component { return filesource.DefaultConfig() },
+			"stdin":         func() config.Component { return stdin.DefaultConfig() },
+			"graph":         func() config.Component { c := graph.DefaultConfig(); return &c },
+			"storage":       func() config.Component { c := storage.DefaultConfig(); return &c },
+			"log_analytics": func() config.Component { c := loganalytics.DefaultConfig(); return &c },
 		},
 		Sinks: config.Kinds{
 			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
@@ -156,6 +158,8 @@ func (b *builder) source(s config.Source) (pipeline.Source, error) {
 		src, store, err = b.fileSource(s, settings)
 	case *stdin.Config:
 		src, store, err = b.stdin(s)
+	case *loganalytics.Config:
+		src, store, err = b.logAnalytics(s, settings)
 	default:
 		err = fmt.Errorf("kind %q is not built in", s.Kind)
 	}

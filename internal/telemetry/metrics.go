@@ -24,7 +24,7 @@ type Metrics struct {
 	SourceGaps             *prometheus.CounterVec // source: positions that Azure no longer held
 	SourceMissing          *prometheus.CounterVec // source: events lost to retention, by sequence number
 	SourceOwned            *prometheus.GaugeVec   // source: partitions this instance reads
-	SourceAnswers          *prometheus.CounterVec // source, outcome: ok, throttled, refused, failed
+	SourceAnswers          *prometheus.CounterVec // source, outcome: ok, too_much, throttled, refused, failed
 	SourceRepeats          *prometheus.CounterVec // source: rows that came again and were dropped
 	SourceRequests         *prometheus.CounterVec // source, operation: a dozen words
 	SourceBlobs            *prometheus.GaugeVec   // source, state: known, pending

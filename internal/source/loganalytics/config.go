@@ -17,8 +17,8 @@ type Config struct {
 	Tables      []string        `yaml:"tables" doc:"Tables to read whole." example:"[SigninLogs, AuditLogs, SecurityAlert]"`
 	BasicTables []string        `yaml:"basic_tables" doc:"Tables of the plans Basic and Auxiliary; Azure bills each query of one by the data it scans." example:"[ContainerLogV2]"`
 	Queries     []Query         `yaml:"queries" doc:"KQL queries whose rows are read."`
-	Start       string          `yaml:"start" doc:"Where to begin where there is no checkpoint yet: a duration before the first start, or an RFC 3339 time." example:"7d"`
-	Every       config.Duration `yaml:"every" min:"1s" max:"1d" doc:"How often a table that is up to date is asked for new rows."`
+	LookBack    config.Duration `yaml:"look_back" max:"730d" doc:"How far back a table or query begins that has no checkpoint yet."`
+	Poll        config.Duration `yaml:"poll" min:"1s" max:"1d" doc:"How often a table that is up to date is asked for new rows."`
 	Delay       config.Duration `yaml:"delay" max:"1d" doc:"How old rows are when they are read: time for Azure to make them visible."`
 	Overlap     config.Duration `yaml:"overlap" max:"7d" doc:"Rows that become visible up to this much later still are found: every range is read a second time at this age beyond delay; 0s reads once."`
 	Window      Window          `yaml:"window" doc:"How much time one query covers; it adapts to the rows."`
@@ -33,7 +33,7 @@ type Query struct {
 	Table    string          `yaml:"table" doc:"Table that the rows are of, for the normalizer, where they do not say it in a column Type." example:"SigninLogs"`
 	Windowed bool            `yaml:"windowed" doc:"false runs the query as it is, every so often, and takes all of its rows each time."`
 	Window   config.Duration `yaml:"window" max:"30d" doc:"For queries that aggregate: exactly this much time in each window, aligned to it; 0s adapts windows to the rows."`
-	Every    config.Duration `yaml:"every" max:"30d" doc:"How often it runs; 0s means the source's every."`
+	Poll     config.Duration `yaml:"poll" max:"30d" doc:"How often it runs; 0s means the source's poll."`
 }
 
 // SetDefaults implements the configuration's defaults for elements of lists.
@@ -63,7 +63,7 @@ const (
 // DefaultConfig returns the defaults; README.md has the reasons.
 func DefaultConfig() Config {
 	return Config{
-		Start: "1d", Every: config.Duration(time.Minute),
+		LookBack: config.Duration(24 * time.Hour), Poll: config.Duration(time.Minute),
 		Delay: config.Duration(2 * time.Minute), Overlap: config.Duration(10 * time.Minute),
 		Window:  Window{First: config.Duration(10 * time.Minute), Max: config.Duration(24 * time.Hour)},
 		Timeout: config.Duration(3 * time.Minute),
@@ -112,9 +112,6 @@ func (c *Config) Validate(r *config.Report) {
 		c.Queries[i].validate(path, r)
 		once(path+"name", c.Queries[i].Name, seen)
 	}
-	if _, err := parseStart(c.Start, time.Now()); err != nil {
-		r.Add("start", err.Error(), "write e.g. 7d, or 2026-01-31T00:00:00Z")
-	}
 	if c.Window.First > c.Window.Max {
 		r.Add("window.first", fmt.Sprintf("is %v, more than window.max, %v", c.Window.First, c.Window.Max), "lower it, or raise window.max")
 	}
@@ -138,16 +135,4 @@ func (q *Query) validate(path string, r *config.Report) {
 	case !q.Windowed && q.Window != 0:
 		r.Add(path+"window", "is given, but windowed is false", "remove one of the two")
 	}
-}
-
-// parseStart reads a time, or a duration before now.
-func parseStart(s string, now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC(), nil
-	}
-	var d config.Duration
-	if err := d.UnmarshalText([]byte(s)); err != nil || d < 0 {
-		return time.Time{}, fmt.Errorf("is %q; it must be a duration before now, or an RFC 3339 time", s)
-	}
-	return now.Add(-d.Std()).UTC(), nil
 }

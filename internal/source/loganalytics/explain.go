@@ -98,7 +98,7 @@ func (s *Source) explainRefusal(f *feed, refused *statusError, p *problem) {
 	case refused.status == http.StatusTooManyRequests:
 		p.class = classThrottled
 		p.Reason = "Azure throttles the queries of workspace " + f.workspace
-		p.Remedy = "if it lasts, raise every, or lower limits where others query with the same application"
+		p.Remedy = "if it lasts, raise poll, or lower limits where others query with the same application"
 	case api.has("NspValidationFailed"):
 		p.class, p.State = classRole, status.Failed
 		p.Reason = "workspace " + f.workspace + " does not accept queries from this network: " + said

@@ -116,7 +116,7 @@ func (w *world) source(cfg Config, deps Deps, change ...func(*Source)) *Source {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s.cfg.Every = config.Duration(20 * time.Millisecond)
+	s.cfg.Poll = config.Duration(20 * time.Millisecond)
 	s.timing = timing{retry: 5 * time.Millisecond, retryMax: 50 * time.Millisecond, failed: 50 * time.Millisecond, observe: 20 * time.Millisecond}
 	for _, l := range s.limits {
 		l.requests = 1 << 30

@@ -203,10 +203,10 @@ func (r *reader) open(ctx context.Context, out source.Output) (source.Stream, er
 // config says how the feed's windows are read.
 func (r *reader) config() window.Config {
 	s, f, now := r.s, r.f, r.s.deps.Now()
-	start, _ := parseStart(s.cfg.Start, now) // it was checked
+	start := now.Add(-s.cfg.LookBack.Std())
 	delay, overlap := s.cfg.Delay.Std(), s.cfg.Overlap.Std()
 	c := window.Config{
-		Fetch: r.fetch, Start: start, Once: s.deps.Once, Ages: []time.Duration{delay}, Every: s.cfg.Every.Std(),
+		Fetch: r.fetch, Start: start, Once: s.deps.Once, Ages: []time.Duration{delay}, Every: s.cfg.Poll.Std(),
 		FirstSize: s.cfg.Window.First.Std(), MaxSize: s.cfg.Window.Max.Std(), Unique: hasID(f.table) && f.query == nil,
 		Failed: r.failed, Done: r.done, Now: s.deps.Now,
 	}
@@ -224,8 +224,8 @@ func (r *reader) config() window.Config {
 		c.Ages = []time.Duration{delay + overlap}
 	}
 	if q := f.query; q != nil {
-		if q.Every > 0 {
-			c.Every = q.Every.Std()
+		if q.Poll > 0 {
+			c.Every = q.Poll.Std()
 		}
 		if !q.Windowed {
 			// Runs that were missed are not made up for.

@@ -94,7 +94,7 @@ func TestLimitsOfAnswers(t *testing.T) {
 		}
 	}
 	cfg := w.config("T_CL")
-	cfg.Start, cfg.Limits.Rows, cfg.Limits.Bytes = "1d", limit, 64_000
+	cfg.LookBack, cfg.Limits.Rows, cfg.Limits.Bytes = config.Duration(24*time.Hour), limit, 64_000
 	count := newCounts()
 	rec := sourcetest.NewRecorder(sourcetest.NewStore(), sourcetest.Name)
 	s := w.source(cfg, Deps{Once: true, Metrics: count})
@@ -118,7 +118,7 @@ func TestPartialAnswersAreNoSuccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := w.config("T_CL")
-	cfg.Start = "2h"
+	cfg.LookBack = config.Duration(2 * time.Hour)
 	count := newCounts()
 	rec := sourcetest.NewRecorder(sourcetest.NewStore(), sourcetest.Name)
 	s := w.source(cfg, Deps{Metrics: count}, func(s *Source) { s.cfg.Overlap = config.Duration(500 * time.Millisecond) })
@@ -282,7 +282,7 @@ func TestTokensEnd(t *testing.T) {
 	w.sim.Entra.Faults.SetTokenLifetime(2 * time.Second)
 	w.put("T_CL", 1)
 	cfg := w.config("T_CL")
-	cfg.Start = "1h"
+	cfg.LookBack = config.Duration(time.Hour)
 	rec := sourcetest.NewRecorder(sourcetest.NewStore(), sourcetest.Name)
 	running := sourcetest.Start(t, w.source(cfg, Deps{}), rec)
 	for n := range 5 {
@@ -300,7 +300,7 @@ func TestBasicTables(t *testing.T) {
 	w := newWorld(t, azuresim.Options{Logs: azuresim.LogsOptions{Unlimited: true, BasicTables: []string{"Cheap_CL"}}})
 	want := w.put("Cheap_CL", 20)
 	cfg := w.config()
-	cfg.BasicTables, cfg.Start = []string{"Cheap_CL"}, "1h"
+	cfg.BasicTables = []string{"Cheap_CL"}
 	rec := sourcetest.NewRecorder(sourcetest.NewStore(), sourcetest.Name)
 	if err := sourcetest.Start(t, w.source(cfg, Deps{Once: true}), rec).Result(); err != nil {
 		t.Fatal(err)
@@ -345,11 +345,11 @@ func TestQueries(t *testing.T) {
 		}
 	}
 	cfg := w.config()
-	cfg.Start = hour.Format(time.RFC3339)
+	cfg.LookBack = config.Duration(8 * time.Hour)
 	cfg.Queries = []Query{
 		{Name: "rows", Query: "let keep = 'u1';\nT_CL | where ingestion_time() >= {from} and ingestion_time() < {to} // {from}\n| where User == keep | project N, User", Table: "T_CL", Windowed: true},
 		{Name: "hourly", Query: "T_CL | where ingestion_time() >= {from} and ingestion_time() < {to} | summarize Rows = count() by User | extend At = {from} | sort by User asc", Windowed: true, Window: config.Duration(time.Hour)},
-		{Name: "now", Query: "T_CL | summarize Rows = count()", Every: config.Duration(time.Hour)},
+		{Name: "now", Query: "T_CL | summarize Rows = count()", Poll: config.Duration(time.Hour)},
 	}
 	rec := sourcetest.NewRecorder(sourcetest.NewStore(), sourcetest.Name)
 	if err := sourcetest.Start(t, w.source(cfg, Deps{Once: true}), rec).Result(); err != nil {
@@ -398,7 +398,7 @@ func TestTheTenantsRecordsArrive(t *testing.T) {
 	}
 	tables = w.sim.Logs.Tables()
 	cfg := w.config(tables...)
-	cfg.Start = "1h"
+	cfg.LookBack = config.Duration(time.Hour)
 	rec := sourcetest.NewRecorder(sourcetest.NewStore(), sourcetest.Name)
 	if err := sourcetest.Start(t, w.source(cfg, Deps{Once: true}), rec).Result(); err != nil {
 		t.Fatal(err)
