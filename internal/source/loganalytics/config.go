@@ -95,9 +95,12 @@ func (c *Config) Validate(r *config.Report) {
 		once(path, w, seen)
 	}
 	seen = map[string]bool{}
-	for option, tables := range map[string][]string{"tables": c.Tables, "basic_tables": c.BasicTables} {
-		for i, t := range tables {
-			path := fmt.Sprintf("%s[%d]", option, i)
+	for _, list := range []struct {
+		option string
+		tables []string
+	}{{"tables", c.Tables}, {"basic_tables", c.BasicTables}} {
+		for i, t := range list.tables {
+			path := fmt.Sprintf("%s[%d]", list.option, i)
 			if !tableForm.MatchString(t) {
 				r.Add(path, fmt.Sprintf("is %q; it must be a table's name: letters, digits and '_'", t), "for anything else write a query in queries")
 			}
