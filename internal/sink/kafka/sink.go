@@ -1,0 +1,314 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/lazuli-logs/lazuli/internal/azure"
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/sink"
+)
+
+// Deps is what the program passes to a sink.
+type Deps struct {
+	Tenant *azure.Tenant // for sasl.mechanism entra
+	Logger *slog.Logger
+}
+
+// Sink delivers to one cluster. It implements sink.Sink; Deliver may be called
+// concurrently.
+type Sink struct {
+	cfg    Config
+	topic  topic
+	client *kgo.Client
+	log    *slog.Logger
+}
+
+// headers name what of an event is not in its bytes.
+const (
+	headerID      = "lazuli_id"
+	headerLogType = "lazuli_log_type"
+	headerSchema  = "lazuli_schema"
+)
+
+// recordOverhead is more than what surrounds a value in a batch: key, headers and
+// the batch's own 61 bytes.
+const recordOverhead = 1024
+
+// New prepares a sink. It does not touch the network.
+func New(cfg Config, deps Deps) (*Sink, error) {
+	s := &Sink{cfg: cfg, log: deps.Logger}
+	var err error
+	if s.topic, err = parseTopic(cfg.Topic); err != nil {
+		return nil, fmt.Errorf("topic: %w", err)
+	}
+	options := []kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("lazuli"),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchMaxBytes(int32(cfg.MaxMessage)), kgo.ProducerBatchCompression(compression(cfg.Compression)...),
+		kgo.ProducerLinger(5 * time.Millisecond),
+		// Of our own too: Deliver copies, and a broker that hangs keeps what it was given.
+		kgo.MaxBufferedBytes(64 << 20), kgo.MaxBufferedRecords(100_000),
+		kgo.RetryTimeout(20 * time.Second), kgo.RecordRetries(5), kgo.ProduceRequestTimeout(10 * time.Second),
+		// A record that Deliver gave up is sent again by the runner: better twice than
+		// waiting for a broker that does not answer.
+		kgo.AllowIdempotentProduceCancellation(),
+	}
+	if cfg.TLS {
+		trust, err := azure.TLSConfig(string(cfg.CAFile))
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		if cfg.CertFile != "" {
+			pair, err := tls.LoadX509KeyPair(string(cfg.CertFile), string(cfg.KeyFile))
+			if err != nil {
+				return nil, fmt.Errorf("cert_file and key_file: %w", err)
+			}
+			trust.Certificates = []tls.Certificate{pair}
+		}
+		options = append(options, kgo.DialTLSConfig(trust))
+	}
+	switch user, password := cfg.SASL.Username, cfg.SASL.Password.Reveal(); cfg.SASL.Mechanism {
+	case "plain":
+		options = append(options, kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism()))
+	case "scram-sha-256":
+		options = append(options, kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha256Mechanism()))
+	case "scram-sha-512":
+		options = append(options, kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism()))
+	case "entra":
+		if deps.Tenant == nil {
+			return nil, fmt.Errorf("sasl: tenant %q was not passed", cfg.SASL.Tenant)
+		}
+		host, _, err := net.SplitHostPort(cfg.Brokers[0])
+		if err != nil {
+			return nil, fmt.Errorf("brokers: %w", err)
+		}
+		options = append(options, kgo.SASL(oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
+			// azure:eventhub.kafka-token
+			token, err := deps.Tenant.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"https://" + host + "/.default"}})
+			return oauth.Auth{Token: token.Token}, err
+		})))
+	}
+	if s.client, err = kgo.NewClient(options...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func compression(name string) []kgo.CompressionCodec {
+	switch name {
+	case "zstd":
+		return []kgo.CompressionCodec{kgo.ZstdCompression().WithLevel(1), kgo.NoCompression()}
+	case "lz4":
+		return []kgo.CompressionCodec{kgo.Lz4Compression(), kgo.NoCompression()}
+	case "snappy":
+		return []kgo.CompressionCodec{kgo.SnappyCompression(), kgo.NoCompression()}
+	case "gzip":
+		return []kgo.CompressionCodec{kgo.GzipCompression().WithLevel(1), kgo.NoCompression()}
+	}
+	return []kgo.CompressionCodec{kgo.NoCompression()}
+}
+
+// Deliver implements sink.Sink. nil means that every in-sync replica has every
+// event.
+func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
+	failed := s.produce(ctx, s.records(events))
+	// A broker refuses a batch for one of its records; so all of it is tried once
+	// more, each record in a batch of its own.
+	var alone []int
+	for i, err := range failed {
+		if len(events) > 1 && isRefusal(err) {
+			alone = append(alone, i)
+		}
+	}
+	for _, i := range alone {
+		delete(failed, i)
+		if again := s.produce(ctx, s.records(events[i:i+1])); again[0] != nil {
+			failed[i] = again[0]
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	for i, err := range failed {
+		failed[i] = s.classify(err)
+	}
+	return &sink.PartialError{Failed: failed}
+}
+
+// records makes records with memory of their own: the client may still hold them
+// when ctx has ended and Deliver has returned.
+func (s *Sink) records(events []event.Event) []*kgo.Record {
+	size := 0
+	for i := range events {
+		size += len(events[i].Data)
+	}
+	block := make([]byte, 0, size)
+	records := make([]kgo.Record, len(events))
+	headers := make([]kgo.RecordHeader, 0, 3*len(events))
+	pointers := make([]*kgo.Record, len(events))
+	for i := range events {
+		e := &events[i]
+		from := len(block)
+		block = append(block, e.Data...)
+		headers = append(headers,
+			kgo.RecordHeader{Key: headerID, Value: []byte(e.ID)},
+			kgo.RecordHeader{Key: headerLogType, Value: []byte(e.LogType)},
+			kgo.RecordHeader{Key: headerSchema, Value: []byte(e.Schema)})
+		records[i] = kgo.Record{
+			Topic: s.topic.of(e), Key: s.key(e), Value: block[from:len(block):len(block)],
+			Headers: headers[len(headers)-3 : len(headers) : len(headers)], Timestamp: e.Time,
+		}
+		pointers[i] = &records[i]
+	}
+	return pointers
+}
+
+func (s *Sink) key(e *event.Event) []byte {
+	switch {
+	case s.cfg.Key == "id":
+		return []byte(e.ID)
+	case s.cfg.Key == "partition" && e.Origin != nil:
+		return []byte(e.Origin.Source + "/" + e.Origin.Partition)
+	}
+	return nil
+}
+
+// of returns the topic of an event. What a topic's name may not have becomes "_".
+func (t topic) of(e *event.Event) string {
+	if len(t) == 1 && t[0].field == "" {
+		return t[0].text
+	}
+	var b strings.Builder
+	for _, p := range t {
+		switch p.field {
+		case "":
+			b.WriteString(p.text)
+		case "log_type":
+			b.WriteString(safe(e.LogType))
+		case "schema":
+			b.WriteString(safe(e.Schema))
+		case "tenant":
+			if e.Origin != nil {
+				b.WriteString(safe(e.Origin.Tenant))
+			}
+		case "source":
+			if e.Origin != nil {
+				b.WriteString(safe(e.Origin.Source))
+			}
+		}
+	}
+	return b.String()
+}
+
+func safe(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '.' || r == '_' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+// produce sends records and waits until each is confirmed or has failed, or ctx
+// ends. It returns what failed.
+func (s *Sink) produce(ctx context.Context, records []*kgo.Record) map[int]error {
+	var mu sync.Mutex
+	failed := map[int]error{}
+	left := len(records)
+	done := make(chan struct{})
+	settled := make([]bool, len(records))
+	for i, r := range records {
+		finish := func(_ *kgo.Record, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if settled[i] = true; err != nil {
+				failed[i] = err
+			}
+			if left--; left == 0 {
+				close(done)
+			}
+		}
+		if len(r.Value)+len(r.Key)+recordOverhead > int(s.cfg.MaxMessage) {
+			finish(r, kerr.MessageTooLarge)
+			continue
+		}
+		s.client.TryProduce(ctx, r, finish)
+	}
+	if len(records) > 0 {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	out := map[int]error{}
+	for i := range records {
+		switch {
+		case failed[i] != nil:
+			out[i] = failed[i]
+		case !settled[i]:
+			out[i] = fmt.Errorf("produce: %w", context.Cause(ctx))
+		}
+	}
+	return out
+}
+
+// isRefusal tells whether a broker will never take a record, or a batch that
+// holds such a one.
+func isRefusal(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.RecordListTooLarge) ||
+		errors.Is(err, kerr.InvalidTimestamp) || errors.Is(err, kerr.CorruptMessage)
+}
+
+func (s *Sink) classify(err error) error {
+	remedy := func(text string) error { return &sink.RemedyError{Err: err, Remedy: text, Person: true} }
+	switch {
+	case errors.Is(err, kerr.MessageTooLarge):
+		return fmt.Errorf("%w: the event is larger than max_message (%v) or than the topic's max.message.bytes: %w", sink.ErrRejected, s.cfg.MaxMessage, err)
+	case isRefusal(err):
+		return fmt.Errorf("%w: %w", sink.ErrRejected, err)
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		return remedy(fmt.Sprintf("create the topic (%s), or let the brokers create topics by themselves", s.cfg.Topic))
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return remedy("allow the user WRITE and DESCRIBE on the topic, and IDEMPOTENT_WRITE on the cluster; for Event Hubs the claim Send, or the role Azure Event Hubs Data Sender")
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		return remedy("check sasl: mechanism, username and password")
+	case errors.Is(err, kerr.UnsupportedCompressionType):
+		return remedy("the brokers do not take this compression: set compression to gzip or none")
+	}
+	if problem, ok := azure.ExplainSignIn(err); ok {
+		return &sink.RemedyError{Err: fmt.Errorf("sign in to Entra: %s", problem.Reason), Remedy: problem.Remedy, Person: problem.Permanent}
+	}
+	return err
+}
+
+// Close implements sink.Sink.
+func (s *Sink) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.client.Close()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
