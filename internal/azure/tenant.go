@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -53,6 +54,13 @@ func NewTenant(name string, c config.Tenant) (*Tenant, error) {
 // ClientOptions are the options every HTTP client of the SDK takes.
 func (t *Tenant) ClientOptions() policy.ClientOptions {
 	return policy.ClientOptions{Cloud: t.Cloud.Configuration(), Transport: t.HTTP}
+}
+
+// Token returns a token of the tenant for a scope, for protocols other than
+// HTTP. The credential keeps it until shortly before it ends.
+func (t *Tenant) Token(ctx context.Context, scope string) (string, error) {
+	token, err := t.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
+	return token.Token, err
 }
 
 func (t *Tenant) newCredential(c config.Credential) (azcore.TokenCredential, error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/azuremonitor"
 	"github.com/lazuli-logs/lazuli/internal/sink/file"
 	"github.com/lazuli-logs/lazuli/internal/sink/grpc"
+	"github.com/lazuli-logs/lazuli/internal/sink/kafka"
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
@@ -48,6 +49,7 @@ func Catalog() config.Catalog {
 			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
 			"file":          func() config.Component { return file.DefaultConfig() },
 			"grpc":          func() config.Component { return grpc.DefaultConfig() },
+			"kafka":         func() config.Component { return kafka.DefaultConfig() },
 			"stdout":        func() config.Component { return stdout.DefaultConfig() },
 		},
 		Where:  func(condition string) error { _, err := filter.Compile(condition); return err },
@@ -242,6 +244,8 @@ func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 		return file.New(*settings, file.Deps{Logger: b.deps.Logger.With("sink", s.Name), Now: b.deps.Now})
 	case *grpc.Config:
 		return grpc.New(*settings, b.deps.Now)
+	case *kafka.Config:
+		return b.kafka(s, settings)
 	case *stdout.Config:
 		return stdout.New(b.deps.Stdout), nil
 	default:

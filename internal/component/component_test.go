@@ -17,7 +17,7 @@ var environment = config.Environment{
 	LookupEnv: func(name string) (string, bool) {
 		value, ok := map[string]string{
 			"EVENT_HUB":      "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=lazuli;SharedAccessKey=aW52ZW50ZWQ=;EntityPath=insights-logs",
-			"CONTOSO_SECRET": "invented", "REDACT_KEY": "invented",
+			"CONTOSO_SECRET": "invented", "REDACT_KEY": "invented", "KAFKA_PASSWORD": "invented",
 			"STORAGE": "DefaultEndpointsProtocol=https;AccountName=contosologs;AccountKey=aW52ZW50ZWQ=;EndpointSuffix=core.windows.net",
 		}[name]
 		return value, ok

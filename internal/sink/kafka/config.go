@@ -14,6 +14,7 @@ type Config struct {
 	Brokers     []string    `yaml:"brokers" required:"true" example:"[\"kafka.contoso.com:9093\"]" doc:"Brokers to begin with, host:port."`
 	Topic       string      `yaml:"topic" required:"true" example:"azure-{log_type}" doc:"The topic. {log_type}, {schema}, {tenant} and {source} stand for the event's own."`
 	Key         string      `yaml:"key" enum:"id|partition|none" doc:"The record's key. id: the event's, so that a compacted topic drops repeats. partition: where the event came from, which keeps its order. none: no key."`
+	Tenant      string      `yaml:"tenant" example:"contoso" doc:"The tenant whose credential signs in, for sasl.mechanism entra."`
 	SASL        SASL        `yaml:"sasl" doc:"How to sign in."`
 	TLS         bool        `yaml:"tls" doc:"Speak TLS and verify the brokers."`
 	CAFile      config.Path `yaml:"ca_file" example:"/etc/lazuli/ca.pem" doc:"PEM file of certificate authorities trusted beside the system's."`
@@ -28,7 +29,6 @@ type SASL struct {
 	Mechanism string        `yaml:"mechanism" enum:"none|plain|scram-sha-256|scram-sha-512|entra" doc:"entra: OAUTHBEARER with a token of the tenant, for Event Hubs."`
 	Username  string        `yaml:"username" example:"$ConnectionString" doc:"User; $ConnectionString for Event Hubs with plain."`
 	Password  config.Secret `yaml:"password" example:"${env:KAFKA_PASSWORD}" doc:"Password, or the connection string."`
-	Tenant    string        `yaml:"tenant" example:"contoso" doc:"The tenant whose credential is used, for entra."`
 }
 
 // DefaultConfig returns the defaults. max_message is a broker's own default
@@ -64,8 +64,8 @@ func (c *Config) Validate(r *config.Report) {
 			r.Add("sasl.mechanism", "is none, and a user or password is given", "choose plain or scram-sha-512, or remove them")
 		}
 	case "entra":
-		if s.Tenant == "" {
-			r.Add("sasl.tenant", "required for entra", "name the tenant whose credential signs in")
+		if c.Tenant == "" {
+			r.Add("tenant", "required for sasl.mechanism entra", "name the tenant whose credential signs in")
 		}
 	default:
 		if s.Username == "" || s.Password == "" {
@@ -74,6 +74,9 @@ func (c *Config) Validate(r *config.Report) {
 		if s.Mechanism == "plain" && !c.TLS {
 			r.Add("tls", "is off, and plain would send the password in the clear", "turn tls on, or use a scram mechanism")
 		}
+	}
+	if c.Tenant != "" && s.Mechanism != "entra" {
+		r.Add("tenant", "has no effect", "remove it, or write sasl.mechanism: entra")
 	}
 	if !c.TLS && (c.CAFile != "" || c.CertFile != "" || c.KeyFile != "") {
 		r.Add("tls", "is off, and certificates are given", "turn tls on, or remove them")

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
@@ -91,7 +90,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		options = append(options, kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism()))
 	case "entra":
 		if deps.Tenant == nil {
-			return nil, fmt.Errorf("sasl: tenant %q was not passed", cfg.SASL.Tenant)
+			return nil, fmt.Errorf("tenant %q was not passed", cfg.Tenant)
 		}
 		host, _, err := net.SplitHostPort(cfg.Brokers[0])
 		if err != nil {
@@ -99,8 +98,8 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		}
 		options = append(options, kgo.SASL(oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
 			// azure:eventhub.kafka-token
-			token, err := deps.Tenant.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"https://" + host + "/.default"}})
-			return oauth.Auth{Token: token.Token}, err
+			token, err := deps.Tenant.Token(ctx, "https://"+host+"/.default")
+			return oauth.Auth{Token: token}, err
 		})))
 	}
 	if s.client, err = kgo.NewClient(options...); err != nil {

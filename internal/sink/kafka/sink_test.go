@@ -348,7 +348,7 @@ func TestMistakes(t *testing.T) {
 		"topic  ":        func(c *Config) { c.Topic = "a-{log_type" },
 		"sasl.mechanism": func(c *Config) { c.SASL.Username = "x" },
 		"sasl.username":  func(c *Config) { c.SASL.Mechanism = "scram-sha-512" },
-		"sasl.tenant":    func(c *Config) { c.SASL.Mechanism = "entra" },
+		"tenant":         func(c *Config) { c.SASL.Mechanism = "entra" },
 		"tls": func(c *Config) {
 			c.TLS, c.SASL = false, SASL{Mechanism: "plain", Username: "u", Password: "p"}
 		},

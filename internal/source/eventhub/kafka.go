@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -147,8 +146,8 @@ func (s *KafkaSource) mechanism(host string) sasl.Mechanism {
 	}
 	scope := "https://" + host + "/.default" // azure:eventhub.kafka-token
 	return oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
-		token, err := s.deps.Tenant.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
-		return oauth.Auth{Token: token.Token}, err
+		token, err := s.deps.Tenant.Token(ctx, scope)
+		return oauth.Auth{Token: token}, err
 	})
 }
 
