@@ -125,7 +125,7 @@ func compression(name string) []kgo.CompressionCodec {
 // Deliver implements sink.Sink. nil means that every in-sync replica has every
 // event.
 func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
-	failed := s.produce(ctx, s.records(events))
+	failed := s.produceAll(ctx, events)
 	// A broker refuses a batch for one of its records; so all of it is tried once
 	// more, each record in a batch of its own.
 	var alone []int
@@ -136,7 +136,7 @@ func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
 	}
 	for _, i := range alone {
 		delete(failed, i)
-		if again := s.produce(ctx, s.records(events[i:i+1])); again[0] != nil {
+		if again := s.produceAll(ctx, events[i:i+1]); again[0] != nil {
 			failed[i] = again[0]
 		}
 	}
@@ -147,6 +147,32 @@ func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
 		failed[i] = s.classify(err)
 	}
 	return &sink.PartialError{Failed: failed}
+}
+
+// produceAll sends events, and again those that shared a batch with records of
+// another Deliver that was given up: the client gives up whole batches.
+func (s *Sink) produceAll(ctx context.Context, events []event.Event) map[int]error {
+	failed := map[int]error{}
+	if ctx.Err() != nil {
+		for i := range events {
+			failed[i] = context.Cause(ctx)
+		}
+		return failed
+	}
+	failed = s.produce(ctx, s.records(events))
+	for i, err := range failed {
+		if ctx.Err() != nil {
+			break
+		}
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			continue
+		}
+		delete(failed, i)
+		if again := s.produce(ctx, s.records(events[i:i+1])); again[0] != nil {
+			failed[i] = again[0]
+		}
+	}
+	return failed
 }
 
 // records makes records with memory of their own: the client may still hold them
