@@ -31,8 +31,9 @@ tenants:
 func doorSources(e azuresim.Endpoints) map[azuresim.Door]string {
 	return map[azuresim.Door]string{
 		azuresim.EventHubs: fmt.Sprintf(`{type: event_hub, connection_string: "${env:HUB}", hub: %s, consumer_group: lazuli}`, e.Hubs[0]),
+		azuresim.Storage:   `{type: storage, connection_string: "${env:STORAGE}", containers: ["insights-logs-*"]}`,
 		azuresim.Graph: `{type: graph, tenant: kestrel, look_back: 6h, delay: 10s,
-    feeds: [directory_audits, sign_ins, sign_ins_noninteractive, sign_ins_service_principal, sign_ins_managed_identity, risk_detections]}`,
+    feeds: [directory_audits, sign_ins, sign_ins_noninteractive, sign_ins_service_principal, sign_ins_managed_identity, provisioning, risk_detections, service_principal_risk_detections]}`,
 	}
 }
 
@@ -74,7 +75,7 @@ checkpoint: {path: "%DIR%/checkpoints"}
 dead_letters: {path: "%DIR%/dead-letters"}
 telemetry: {listen: "127.0.0.1:0"}
 `)
-		ran := execute(t, "", append(hubEnv(sim), "SECRET="+sim.Endpoints.ClientSecret), "run", "--once", "-c", file)
+		ran := execute(t, "", append(hubEnv(sim), "SECRET="+sim.Endpoints.ClientSecret, "STORAGE="+sim.Endpoints.Storage.ConnectionString), "run", "--once", "-c", file)
 		if ran.status != 0 {
 			t.Fatalf("reading by %s ended with %d:\n%s", door, ran.status, ran.stderr)
 		}

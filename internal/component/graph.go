@@ -1,10 +1,11 @@
 package component
 
 import (
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint/memstore"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/graph"
@@ -12,10 +13,7 @@ import (
 )
 
 func (b *builder) graph(s config.Source, settings *graph.Config) (source.Source, checkpoint.Store, error) {
-	if b.cfg.Checkpoint.Type == "blob" {
-		return nil, nil, errors.New("checkpoints of a graph source are kept in files only: set checkpoint.type: file")
-	}
-	files, err := b.fileStore()
+	store, err := b.windowCheckpoints("graph")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -34,7 +32,19 @@ func (b *builder) graph(s config.Source, settings *graph.Config) (source.Source,
 		Status: b.deps.Board.Component("source", s.Name), Metrics: graphMetrics{s.Name, b.deps.Metrics},
 		Once: b.deps.Once, Window: b.deps.Window, Grace: b.cfg.Shutdown.Grace.Std(), Now: b.deps.Now,
 	})
-	return src, files, err
+	return src, store, err
+}
+
+// windowCheckpoints is where a source keeps its cursors that is asked for ranges
+// of time: they grow with what such a source has to remember.
+func (b *builder) windowCheckpoints(kind string) (checkpoint.Store, error) {
+	switch {
+	case b.deps.Window != nil:
+		return memstore.New(), nil
+	case b.cfg.Checkpoint.Type == "blob":
+		return nil, fmt.Errorf("checkpoints of a %s source are kept in files only: set checkpoint.type: file", kind)
+	}
+	return b.fileStore()
 }
 
 // graphMetrics counts for a graph source.

@@ -16,12 +16,13 @@ type form struct {
 	step      time.Duration // of those times
 }
 
-// forms are the categories of diagnostic settings that Graph has collections for.
+// forms are the categories of diagnostic settings whose records Graph has one for
+// one. Risky users and service principals are not among them: of each, Graph has
+// its state alone, which follows here from the detections.
 func forms() map[string]form {
 	const signIns = "auditLogs/signIns"
 	created := []string{"createdDateTime"}
 	risk := []string{"activityDateTime", "detectedDateTime", "lastUpdatedDateTime"}
-	user := []string{"riskLastUpdatedDateTime"}
 	activity := []string{"activityDateTime"}
 	return map[string]form{
 		// Graph gives the time of a sign-in in whole seconds, diagnostic settings in
@@ -35,8 +36,6 @@ func forms() map[string]form {
 		"ProvisioningLogs":             {"auditLogs/provisioning", "", activity, 100},
 		"UserRiskEvents":               {"identityProtection/riskDetections", "", risk, 100},
 		"ServicePrincipalRiskEvents":   {"identityProtection/servicePrincipalRiskDetections", "", risk, 100},
-		"RiskyUsers":                   {"identityProtection/riskyUsers", "", user, 100},
-		"RiskyServicePrincipals":       {"identityProtection/riskyServicePrincipals", "", user, 100},
 	}
 }
 
@@ -61,8 +60,11 @@ func (s *Server) Add(category string, record []byte) error {
 	if err := s.putLocked(f.path, raw, time.Time{}); err != nil {
 		return err
 	}
-	if category == "UserRiskEvents" {
+	switch category {
+	case "UserRiskEvents":
 		return s.derive(raw)
+	case "ServicePrincipalRiskEvents":
+		return s.deriveServicePrincipal(raw)
 	}
 	return nil
 }

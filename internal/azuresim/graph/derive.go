@@ -75,6 +75,24 @@ func (s *Server) derive(detection []byte) error {
 	})
 }
 
+// deriveServicePrincipal lets a detection make its service principal a risky one.
+func (s *Server) deriveServicePrincipal(detection []byte) error {
+	var d struct {
+		ID      string `json:"servicePrincipalId"`
+		Name    string `json:"servicePrincipalDisplayName"`
+		AppID   string `json:"appId"`
+		Level   string `json:"riskLevel"`
+		State   string `json:"riskState"`
+		Updated string `json:"lastUpdatedDateTime"`
+	}
+	if err := json.Unmarshal(detection, &d); err != nil {
+		return err
+	}
+	return s.putLocked("identityProtection/riskyServicePrincipals", fmt.Appendf(nil, `{"id":%s,"appId":%s,"displayName":%s,"isEnabled":true,`+
+		`"isProcessing":false,"servicePrincipalType":"Application","riskLevel":%s,"riskState":%s,"riskDetail":"none","riskLastUpdatedDateTime":%s}`,
+		quote(d.ID), quote(d.AppID), quote(d.Name), quote(d.Level), quote(d.State), quote(d.Updated)), time.Time{})
+}
+
 func (s *Server) incident(known bool, id, tenant, who, created, now string) error {
 	const path = "security/incidents"
 	if known && s.collection(path).byID[id] != nil {

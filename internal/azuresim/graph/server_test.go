@@ -402,6 +402,15 @@ func TestRiskHasConsequences(t *testing.T) {
 			t.Errorf("%s has %d objects, want %d", path, len(ids), want)
 		}
 	}
+	if err := f.Add("ServicePrincipalRiskEvents", []byte(`{"properties":{"id":"p","servicePrincipalId":"sp","riskLevel":"high","riskState":"atRisk","activityDateTime":"2026-03-04T11:00:00Z","detectedDateTime":"2026-03-04T11:00:00Z","lastUpdatedDateTime":"2026-03-04T11:00:00Z"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if ids, _ := f.all("/v1.0/identityProtection/riskyServicePrincipals"); !slices.Equal(ids, []string{"sp"}) {
+		t.Errorf("risky service principals: %q", ids)
+	}
+	if Has("RiskyUsers") {
+		t.Error("the states of users are taken for records")
+	}
 	if ids, _ := f.all(link("v1.0/"+alerts, "$filter", "status eq 'resolved'")); len(ids) != 2 {
 		t.Errorf("%d alerts are resolved, want 2", len(ids))
 	}
