@@ -1,7 +1,6 @@
 package loganalytics
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -264,14 +263,17 @@ func (d *decoder) skip(depth, limit int) error {
 func (d *decoder) text(limit int) error {
 	d.pos++
 	for {
-		rest := d.buf[d.pos:d.end]
-		quote := bytes.IndexByte(rest, '"')
-		if quote >= 0 {
-			rest = rest[:quote]
+		buf := d.buf[:d.end]
+		for d.pos < len(buf) && buf[d.pos] != '"' && buf[d.pos] != '\\' {
+			d.pos++
 		}
-		// Up to the quote, or to a backslash, which may take the quote's meaning.
-		if slash := bytes.IndexByte(rest, '\\'); slash >= 0 {
-			d.pos += slash + 1
+		if d.pos < len(buf) && buf[d.pos] == '"' {
+			d.pos++
+			return nil
+		}
+		if d.pos < len(buf) {
+			// A backslash takes the meaning of what follows it.
+			d.pos++
 			if d.pos == d.end {
 				if err := d.more(); err != nil {
 					return d.cut(err)
@@ -280,11 +282,6 @@ func (d *decoder) text(limit int) error {
 			d.pos++
 			continue
 		}
-		if quote >= 0 {
-			d.pos += quote + 1
-			return nil
-		}
-		d.pos = d.end
 		if d.pos-d.mark > limit {
 			return fmt.Errorf("%w: a text is longer than %d bytes", errDamaged, limit)
 		}

@@ -101,11 +101,10 @@ func (w *rowWriter) row(cells [][]byte) error {
 		}
 		at, known = t, cells[w.ingested]
 	}
-	id := window.Identify(body)
-	if !w.unique {
-		id = window.Identify(body, known)
+	if w.unique {
+		known = nil
 	}
-	return w.yield(window.Row{ID: id, Payload: event.Payload{Body: body, Position: ticks(at), Enqueued: at}})
+	return w.yield(window.Row{ID: window.Identify(body, known), Payload: event.Payload{Body: body, Position: ticks(at), Enqueued: at}})
 }
 
 // empty tells whether a column holds nothing.
