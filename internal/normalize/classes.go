@@ -121,6 +121,7 @@ func (c *classCompiler) addClass(list *classRows, last bool) error {
 	}
 	p.root.fix()
 	p.root.merge()
+	p.root.shut()
 	c.p.classes = append(c.p.classes, p)
 	return nil
 }

@@ -92,12 +92,23 @@ func (n *outNode) fix() {
 
 // shut makes the gates of n's children, and returns the one of n.
 func (n *outNode) shut() (g gate) {
-	g.shut = n.fixed == nil
+	g.shut = n.fixed == nil && n.fallback == nil && n.rest == nil && !n.observed
+	n.gates = nil
 	for _, child := range n.children {
 		c := child.shut()
 		n.gates = append(n.gates, c)
-		g.shut = g.shut && c.shut
-		g.needs.join(&c.needs)
+		g.join(c)
+	}
+	for _, element := range n.elements {
+		g.join(element.shut())
+	}
+	for _, e := range n.each {
+		e.sub.root.shut() // by the slots of the values, not of the record
+		if e.source.slot == wholeRecord {
+			g.shut = false
+		} else {
+			g.needs.add(e.source.slot)
+		}
 	}
 	for _, r := range slices.Concat(n.rules, n.trees) {
 		g.shut = r.needs(&g.needs) && g.shut

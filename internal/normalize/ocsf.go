@@ -111,6 +111,9 @@ func (w *Worker) appendObject(dst []byte, n *outNode) ([]byte, bool) {
 	comma := 1
 	var has uint64
 	for i, child := range n.children {
+		if n.gates != nil && !n.gates[i].open(&w.present) {
+			continue
+		}
 		mark := len(dst)
 		var ok bool
 		if dst, ok = w.appendMember(dst, child, comma); ok {
@@ -178,7 +181,8 @@ func (w *Worker) collectItems(src *source) (first, end int) {
 
 // appendEach appends the object that a rule makes of node n.
 func (w *Worker) appendEach(dst []byte, e *eachRule, n int32) ([]byte, bool) {
-	slots, node, room := w.slots, w.node, len(w.slotRoom)
+	slots, present, node, room := w.slots, w.present, w.node, len(w.slotRoom)
+	w.present = slotSet{}
 	w.openSlots(e.sub.slots)
 	w.node = int(n)
 	w.load(&e.sub)
@@ -186,7 +190,7 @@ func (w *Worker) appendEach(dst []byte, e *eachRule, n int32) ([]byte, bool) {
 	if ok {
 		dst, ok = w.appendObject(dst, e.sub.root)
 	}
-	w.slots, w.node, w.slotRoom = slots, node, w.slotRoom[:room]
+	w.slots, w.present, w.node, w.slotRoom = slots, present, node, w.slotRoom[:room]
 	return dst, ok
 }
 

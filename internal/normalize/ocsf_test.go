@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,37 +35,20 @@ func checkOCSF(t testing.TB, doc []byte) {
 	}
 }
 
-// TestOCSFGolden holds the event of each testdata/ocsf/<case>/input.json against
-// want.json; -update accepts what is given now.
+// TestOCSFGolden holds the event of each testdata/<case>/input.json that has a
+// want_ocsf.json against it; -update accepts what is given now.
 func TestOCSFGolden(t *testing.T) {
-	inputs, err := filepath.Glob("testdata/ocsf/*/input.json")
-	if err != nil || len(inputs) == 0 {
-		t.Fatalf("found %d cases: %v", len(inputs), err)
+	wants, err := filepath.Glob("testdata/*/want_ocsf.json")
+	if err != nil || len(wants) == 0 {
+		t.Fatalf("found %d cases: %v", len(wants), err)
 	}
 	w := compile(t, OCSF, DefaultOptions()).Worker()
-	for _, input := range inputs {
-		dir := filepath.Dir(input)
+	for _, name := range wants {
+		dir := filepath.Dir(name)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			record, err := os.ReadFile(input)
-			if err != nil {
-				t.Fatal(err)
-			}
-			record = bytes.TrimSpace(record)
-			in := Input{
-				Origin:   &event.Origin{Namespace: "ns.servicebus.windows.net/insights/3"},
-				Position: 42, Number: 7,
-				Enqueued: time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC),
-			}
-			out, _ := append1(t, w, in, string(record))
-			checkOCSF(t, []byte(out))
-			var got bytes.Buffer
-			if err := json.Indent(&got, cutRawData(t, out, record), "", "  "); err != nil {
-				t.Fatal(err)
-			}
-			got.WriteByte('\n')
-			name := filepath.Join(dir, "want.json")
+			got := goldenEvent(t, w, filepath.Join(dir, "input.json"))
 			if *update {
-				if err := os.WriteFile(name, got.Bytes(), 0o644); err != nil {
+				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -72,11 +56,33 @@ func TestOCSFGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("differs from %s (-want +got; -update accepts it):\n%s", name, diff)
 			}
 		})
 	}
+}
+
+// goldenEvent returns the event of a record, indented and without raw_data.
+func goldenEvent(t *testing.T, w *Worker, input string) string {
+	t.Helper()
+	record, err := os.ReadFile(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record = bytes.TrimSpace(record)
+	in := Input{
+		Origin:   &event.Origin{Namespace: "ns.servicebus.windows.net/insights/3", TenantID: "11111111-2222-3333-4444-555555555555"},
+		Position: 42, Number: 7,
+		Enqueued: time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+	out, _ := append1(t, w, in, string(record))
+	checkOCSF(t, []byte(out))
+	var got bytes.Buffer
+	if err := json.Indent(&got, cutRawData(t, out, record), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return got.String() + "\n"
 }
 
 // cutRawData checks that raw_data is the record and cuts it out: it only
@@ -102,25 +108,90 @@ func cutRawData(t *testing.T, doc string, record []byte) []byte {
 // events, with and without the original.
 func TestOCSFOfAllCases(t *testing.T) {
 	workers := []*Worker{compile(t, OCSF, DefaultOptions()).Worker(), compile(t, OCSF, Options{}).Worker()}
-	for _, pattern := range []string{"testdata/*/input.json", "testdata/ocsf/*/input.json"} {
-		inputs, err := filepath.Glob(pattern)
+	inputs, err := filepath.Glob("testdata/*/input*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, input := range inputs {
+		record, err := os.ReadFile(input)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, input := range inputs {
-			record, err := os.ReadFile(input)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, w := range workers {
-				out, _ := append1(t, w, Input{}, string(bytes.TrimSpace(record)))
-				checkOCSF(t, []byte(out))
-				if strings.Contains(out, `"raw_data"`) != (i == 0) {
-					t.Errorf("%s: keep_original %v: %s", input, i == 0, out)
-				}
+		for i, w := range workers {
+			out, _ := append1(t, w, Input{}, string(bytes.TrimSpace(record)))
+			checkOCSF(t, []byte(out))
+			if strings.Contains(out, `"raw_data"`) != (i == 0) {
+				t.Errorf("%s: keep_original %v: %s", input, i == 0, out)
 			}
 		}
 	}
+}
+
+// TestOCSFOfHostileValues: the records of all cases, with values in them
+// replaced by what their fields do not expect, are valid events.
+func TestOCSFOfHostileValues(t *testing.T) {
+	hostile := []string{
+		`""`, `" "`, `"x"`, `0`, `-1`, `1e400`, `1.5`, `99`, `123456789012345678901234567890`, `true`, `null`, `{}`, `[]`, `[[1]]`, `{"":""}`,
+		`{"id":1,"type":"User","key":"User-Agent","value":{},"displayName":[]}`, `["a",null,{"type":"User"}]`, `"300.1.2.3"`, `"::1%eth0"`, `"10.0.0.1:70000"`,
+		`"http://a b/"`, `"https://x.example:443/%zz"`, `"//h"`, `"a@b"`, `"-.-"`, `"zz:zz"`, `"2026-13-45"`, `"other"`, `"\ud800\u0000\"\\"`, `"{\"a\":1"`,
+		`"` + strings.Repeat("long ", 2000) + `"`, `"😀"`, `"1,2,3,4,5,6,7,8,9,10,11,12,13"`, `",,,,,,,,,,,,"`, `"TCP request from :: to ]. Action: . Url: . Signature: "`,
+	}
+	inputs, err := filepath.Glob("testdata/*/input*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := compile(t, OCSF, DefaultOptions()).Worker()
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, input := range inputs {
+		data, err := os.ReadFile(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var x jsonscan.Index
+		if _, err := x.Scan(data); err != nil {
+			t.Fatal(err)
+		}
+		for range 60 {
+			share := r.IntN(12) + 1
+			record := string(replaceValues(nil, &x, 0, func(n int) []byte {
+				name := string(x.Key(n))
+				if n == 0 || name == "category" || name == "Type" || r.IntN(share) > 0 || x.Nodes[n].Kind >= jsonscan.Object && r.IntN(4) > 0 {
+					return nil
+				}
+				return []byte(hostile[r.IntN(len(hostile))])
+			}))
+			var y jsonscan.Index
+			if _, err := y.Scan([]byte(record)); err != nil {
+				t.Fatalf("the test made no JSON: %v\n%s", err, record)
+			}
+			out, result := w.Append(nil, Input{Index: &y})
+			checkEvent(t, out, result)
+			checkOCSF(t, out)
+		}
+	}
+}
+
+// replaceValues appends node n with what by gives for it and the nodes in it in
+// their place.
+func replaceValues(dst []byte, x *jsonscan.Index, n int, by func(int) []byte) []byte {
+	if other := by(n); other != nil {
+		return append(dst, other...)
+	}
+	kind := x.Nodes[n].Kind
+	if kind < jsonscan.Object {
+		return append(dst, x.Value(n)...)
+	}
+	dst = append(dst, map[jsonscan.Kind]byte{jsonscan.Object: '{', jsonscan.Array: '['}[kind])
+	for c := range x.Children(n) {
+		if c > n+1 {
+			dst = append(dst, ',')
+		}
+		if kind == jsonscan.Object {
+			dst = fmt.Appendf(dst, `"%s":`, x.Key(c))
+		}
+		dst = replaceValues(dst, x, c, by)
+	}
+	return append(dst, map[jsonscan.Kind]byte{jsonscan.Object: '}', jsonscan.Array: ']'}[kind])
 }
 
 // TestOCSFOfCorpus reads every file of the shared corpus of public samples
@@ -465,4 +536,45 @@ func TestOCSFReadme(t *testing.T) {
 			t.Errorf("lacks %s: %s", want, out)
 		}
 	}
+}
+
+// TestOCSFForms: the record of a case in other forms, input_<form>.json, gives
+// the same event but for what nothing is mapped to and what the form does not have.
+func TestOCSFForms(t *testing.T) {
+	w := compile(t, OCSF, DefaultOptions()).Worker()
+	for _, dir := range goldenCases(t) {
+		inputs, err := filepath.Glob(filepath.Join(dir, "input_*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		for _, input := range inputs {
+			if want == "" {
+				want = goldenEvent(t, w, filepath.Join(dir, "input.json"))
+			}
+			t.Run(filepath.Base(dir)+"/"+filepath.Base(input), func(t *testing.T) {
+				if diff := cmp.Diff(comparable(t, want), comparable(t, goldenEvent(t, w, input))); diff != "" {
+					t.Errorf("%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// comparable returns an event without what forms do not all have: the members
+// that Azure's envelope alone has, the time in the record's own writing, and
+// what is left over.
+func comparable(t *testing.T, doc string) (e map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(doc), &e); err != nil {
+		t.Fatal(err)
+	}
+	delete(e, "unmapped")
+	delete(e, "duration")
+	metadata := e["metadata"].(map[string]any)
+	for _, name := range []string{"log_level", "log_provider", "log_version", "original_time"} {
+		delete(metadata, name)
+	}
+	delete(e["cloud"].(map[string]any), "region")
+	return e
 }

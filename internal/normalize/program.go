@@ -55,6 +55,12 @@ type gate struct {
 	shut  bool
 }
 
+// join makes g the gate of what either of two needs.
+func (g *gate) join(o gate) {
+	g.shut = g.shut && o.shut
+	g.needs.join(&o.needs)
+}
+
 func (g *gate) open(present *slotSet) bool { return !g.shut || g.needs.meets(present) }
 
 // pathNode is a node of the trie of source paths: the members looked for in one
