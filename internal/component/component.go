@@ -19,6 +19,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/pipeline"
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/sink/azuremonitor"
+	"github.com/lazuli-logs/lazuli/internal/sink/elasticsearch"
 	"github.com/lazuli-logs/lazuli/internal/sink/file"
 	"github.com/lazuli-logs/lazuli/internal/sink/grpc"
 	"github.com/lazuli-logs/lazuli/internal/sink/kafka"
@@ -48,6 +49,7 @@ func Catalog() config.Catalog {
 		Sinks: config.Kinds{
 			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
 			"file":          func() config.Component { return file.DefaultConfig() },
+			"elasticsearch": func() config.Component { return elasticsearch.DefaultConfig() },
 			"grpc":          func() config.Component { return grpc.DefaultConfig() },
 			"kafka":         func() config.Component { return kafka.DefaultConfig() },
 			"stdout":        func() config.Component { return stdout.DefaultConfig() },
@@ -242,6 +244,8 @@ func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 		return b.azureMonitor(s, settings)
 	case *file.Config:
 		return file.New(*settings, file.Deps{Logger: b.deps.Logger.With("sink", s.Name), Now: b.deps.Now})
+	case *elasticsearch.Config:
+		return elasticsearch.New(*settings, b.deps.Now)
 	case *grpc.Config:
 		return grpc.New(*settings, b.deps.Now)
 	case *kafka.Config:
