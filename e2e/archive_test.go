@@ -62,7 +62,9 @@ func TestEveryArchivedRecordIsOneEvent(t *testing.T) {
 		// Without the record itself, what is left must tell the flows apart too.
 		books = sim.Ledger.Fresh()
 		flows, found := 0, 0
+		ids := map[string]bool{}
 		for line := range bytes.Lines([]byte(r.stdout)) {
+			ids[eventID(t, line)] = true
 			if !bytes.Contains(line, []byte("flowTuples")) {
 				continue
 			}
@@ -74,6 +76,9 @@ func TestEveryArchivedRecordIsOneEvent(t *testing.T) {
 			} else {
 				t.Logf("%s: %v, without the record %v: %s", schema, numbers, got, bare)
 			}
+		}
+		if len(ids) != events {
+			t.Errorf("%s: %d different ids of %d events", schema, len(ids), events)
 		}
 		if flows < events/10 || found != flows {
 			t.Errorf("%s: %d of %d flows are known by their ends", schema, found, flows)
@@ -106,4 +111,17 @@ func withoutOriginal(t *testing.T, line []byte) []byte {
 		t.Fatal(err)
 	}
 	return bare
+}
+
+// eventID returns the id of an event in ECS or OCSF.
+func eventID(t *testing.T, line []byte) string {
+	t.Helper()
+	var event struct {
+		Event    struct{ ID string }
+		Metadata struct{ UID string }
+	}
+	if err := json.Unmarshal(line, &event); err != nil {
+		t.Fatal(err)
+	}
+	return event.Event.ID + event.Metadata.UID
 }

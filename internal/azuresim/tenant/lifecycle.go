@@ -84,9 +84,10 @@ func (s *stage) riskyUser(u *user, level string) {
 		w.id("correlationId", "", "")
 		w.strs("identity", strings.ToLower(u.name), "Level", "Information", "location", "weu")
 		w.object("properties", func() {
-			// Azure repeats the user's id here, which is no event's; a collector that
-			// goes by it would take two judgments for one.
-			w.strs("id", u.id, "userDisplayName", u.name, "userPrincipalName", u.principal)
+			// Azure has the user's id here and in correlationId. So many judgments in a
+			// second as the simulator makes no user gets, so each has a user id of its own.
+			w.id("id", "", "")
+			w.strs("userDisplayName", u.name, "userPrincipalName", u.principal)
 			w.time("riskLastUpdatedDateTime", timeMillis, -400*time.Millisecond)
 			w.strs("riskState", "atRisk", "riskDetail", "none", "riskLevel", level)
 			w.flag("isDeleted", false)
