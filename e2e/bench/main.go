@@ -24,7 +24,8 @@ import (
 func main() {
 	megabytes := flag.Int("mb", 200, "size of the hub that is read, in MB")
 	rounds := flag.Int("rounds", 3, "runs of each; the median counts")
-	only := flag.String("only", "", "memory or hub: only that part")
+	only := flag.String("only", "", "memory, hub or logs: only that part")
+	rows := flag.Int("rows", 500_000, "rows of the hour that is read from Log Analytics")
 	corpus := flag.String("corpus", "", "folder of sample files, measured beside the log types")
 	role := flag.String("role", "", "internal: what a child process does")
 	setup := flag.String("setup", "", "internal: of a child process")
@@ -36,7 +37,7 @@ func main() {
 	case "bare":
 		err = readBare(*setup)
 	default:
-		err = measure(*megabytes, *rounds, *only, *corpus)
+		err = measure(*megabytes, *rounds, *rows, *only, *corpus)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -44,8 +45,11 @@ func main() {
 	}
 }
 
-func measure(megabytes, rounds int, only, corpus string) error {
+func measure(megabytes, rounds, rows int, only, corpus string) error {
 	fmt.Printf("%s %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	if only == "logs" {
+		return logAnalytics(rows)
+	}
 	if only != "hub" {
 		inMemory(rounds)
 		if err := logTypes(rounds, corpus); err != nil {
@@ -55,7 +59,10 @@ func measure(megabytes, rounds int, only, corpus string) error {
 	if only == "memory" {
 		return nil
 	}
-	return hubs(megabytes, rounds)
+	if err := hubs(megabytes, rounds); err != nil || only == "hub" {
+		return err
+	}
+	return logAnalytics(rows)
 }
 
 // hubs reads hubs of different messages, with the bare client and with Lazuli

@@ -101,8 +101,17 @@ func (r *Reader) resume(ctx context.Context) error {
 		}
 	}
 	r.plan = newPlan(&r.cfg, heads)
+	now := r.cfg.Now()
 	if r.cfg.Once || !r.cfg.End.IsZero() {
-		r.plan.finishAt(r.cfg.Now(), r.cfg.End)
+		r.plan.finishAt(now, r.cfg.End)
+	}
+	if r.cfg.Once {
+		// There is no later look: what appeared behind the newest position since
+		// is to be found now.
+		r.skipGap(now)
+		for i := range heads {
+			heads[i] = r.plan.settled()
+		}
 	}
 	return nil
 }

@@ -127,6 +127,40 @@ func TestAnInstantThatCannotBeReadIsAnError(t *testing.T) {
 	})
 }
 
+// Told to read once, the reader finds what has become visible since the last
+// time, though it is too young for the next look.
+func TestOnceLooksAgainAtWhatIsNotSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		rows := []window.Row{rowOf("early", begin.Add(time.Minute))}
+		cfg := window.Config{
+			Fetch: func(_ context.Context, s window.Span, yield func(window.Row) error) (window.Load, error) {
+				for _, r := range rows {
+					if at := r.Payload.Enqueued; !at.Before(s.From) && at.Before(s.To) {
+						if err := yield(r); err != nil {
+							return window.Load{}, err
+						}
+					}
+				}
+				return window.Load{}, nil
+			},
+			Ages: []time.Duration{0, time.Hour}, MaxSize: time.Hour, Now: time.Now, Once: true, Start: begin,
+		}
+		out := newStream("")
+		for range 2 {
+			time.Sleep(5 * time.Minute)
+			if err := window.New(cfg).Run(t.Context(), out); err != nil {
+				t.Fatal(err)
+			}
+			out.resume = out.cursors[len(out.cursors)-1]
+			rows = append(rows, rowOf("late", begin.Add(2*time.Minute)))
+		}
+		if out.emitted["early"] != 1 || out.emitted["late"] != 1 {
+			t.Errorf("emitted %v; want both rows, each once", out.emitted)
+		}
+	})
+}
+
 func TestAnUnreadableCursorIsNotGuessedAround(t *testing.T) {
 	cfg := window.Config{Ages: []time.Duration{0}, MaxSize: time.Hour, Now: time.Now}
 	if err := window.New(cfg).Run(t.Context(), newStream("v0 12")); err == nil {
