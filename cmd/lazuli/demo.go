@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ type demoCommand struct {
 
 // Help is shown by lazuli demo --help.
 func (demoCommand) Help() string {
-	return `Starts the built-in Azure, lets a made-up tenant sign in, change and use things, collects its logs from an event hub and, flow logs and those of Storage, from a storage account, normalizes them and writes them to a file; then reads that file back and counts by the records' own ids what is missing or there twice. The last line on standard output is that balance, as JSON; the exit status is 1 if anything was lost.
+	return `Starts the built-in Azure, lets a made-up tenant sign in, change and use things, collects its logs from an event hub, those of the network and of Storage from a storage account, and what Identity Protection finds from Microsoft Graph, normalizes them and writes them to a file; then reads that file back and counts by the records' own ids what is missing or there twice. The last line on standard output is that balance, as JSON; the exit status is 1 if anything was lost.
 
 Example:
   lazuli demo
@@ -80,7 +81,9 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	defer sim.Close()
-	secrets := map[string]string{"HUB": sim.Endpoints.ConnectionString, "STORAGE": sim.Endpoints.Storage.ConnectionString}
+	secrets := map[string]string{
+		"HUB": sim.Endpoints.ConnectionString, "STORAGE": sim.Endpoints.Storage.ConnectionString, "SECRET": sim.Endpoints.ClientSecret,
+	}
 	cfg, err := parseConfig("demo", d.config(sim.Endpoints, state), func(name string) (string, bool) {
 		value, known := secrets[name]
 		return value, known
@@ -92,7 +95,7 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.err, "built-in Azure: tenant %s, event hub %s with %d partitions, storage account %s\nevents as %s: %s\n",
+	fmt.Fprintf(t.err, "built-in Azure: tenant %s, event hub %s with %d partitions, storage account %s, Microsoft Graph\nevents as %s: %s\n",
 		sim.Endpoints.TenantID, sim.Endpoints.Hubs[0], sim.Endpoints.Partitions, sim.Endpoints.Storage.Account, d.Schema, d.Output)
 
 	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
@@ -121,12 +124,15 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 	return d.report(t, sim.Ledger, c, took)
 }
 
-// demoDoors lets logs leave as they would: flow logs can only be archived, and
-// those of Storage are too many for most to stream.
+// demoDoors lets logs leave as they would: flow logs can only be archived, those
+// of Storage are too many for most to stream, and what Identity Protection finds
+// is little enough to ask Graph for.
 func demoDoors(category string) []azuresim.Door {
 	switch category {
 	case "FlowLogFlowEvent", "NetworkSecurityGroupFlowEvent", "StorageRead", "StorageWrite", "StorageDelete":
 		return []azuresim.Door{azuresim.Storage}
+	case "UserRiskEvents":
+		return []azuresim.Door{azuresim.Graph}
 	}
 	return []azuresim.Door{azuresim.EventHubs}
 }
@@ -155,9 +161,16 @@ func (d *demoCommand) report(t terminal, l *ledger.Ledger, c *collector, took fl
 	return nil
 }
 
-// config is what a user would write for this hub and this storage account.
+// config is what a user would write for this hub, this storage account and this
+// tenant, but for times that are shorter: a demo is watched.
 func (d *demoCommand) config(e azuresim.Endpoints, state string) []byte {
 	return fmt.Appendf(nil, `
+tenants:
+  kestrel:
+    tenant_id: %s
+    credential: {type: client_secret, client_id: %s, client_secret: "${env:SECRET}"}
+    endpoints: {authority: %q, graph: %q}
+    ca_file: %s
 sources:
   insights:
     type: event_hub
@@ -170,6 +183,13 @@ sources:
     containers: ["insights-logs-*"]
     poll: 1s
     discover: 1s
+  identity:
+    type: graph
+    tenant: kestrel
+    feeds: [risk_detections]
+    poll: 1s
+    delay: 2s
+    overlap: 20s
 sinks:
   file:
     type: file
@@ -177,12 +197,12 @@ sinks:
     rotate: {size: %s}
     compression: zstd
 routes:
-  - {from: [insights, archive], schema: %s, to: [file]}
+  - {from: [insights, archive, identity], schema: %s, to: [file]}
 checkpoint: {type: file, path: %s}
 dead_letters: {path: %s}
 telemetry: {listen: "127.0.0.1:0"}
 log: {level: warn}
-`, e.Hubs[0], e.ConsumerGroups[0], strconv.Quote(absolute(d.Output)), d.rotateSize(), d.Schema,
+`, e.TenantID, e.ClientID, e.AuthorityHost, e.Graph, strconv.Quote(e.CAFile), e.Hubs[0], e.ConsumerGroups[0], strconv.Quote(absolute(d.Output)), d.rotateSize(), d.Schema,
 		strconv.Quote(filepath.Join(state, "checkpoints")), strconv.Quote(filepath.Join(state, "dead-letters")))
 }
 
@@ -263,7 +283,9 @@ func (d *demoCommand) outputs() ([]string, error) {
 	if !d.ownFolder {
 		return []string{d.Output}, nil
 	}
-	return filepath.Glob(filepath.Join(filepath.Dir(d.Output), "events*.ndjson*"))
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(d.Output), "events*.ndjson*"))
+	// What was being compressed at the end is still there uncompressed.
+	return slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, ".part") }), err
 }
 
 // removeOutput makes room for a new demo: what an earlier one wrote would count

@@ -75,8 +75,8 @@ func (r *refusal) Error() string {
 // No error means that the page was complete. A nextLink that must not be
 // followed is an error behind the page's objects.
 func (c *client) page(ctx context.Context, class limitClass, link string, each func(object []byte) error) (next string, err error) {
-	pace := c.limits.paces[class]
-	if err := pace.wait(ctx, c.now); err != nil {
+	answered, err := c.limits.paces[class].wait(ctx, c.now)
+	if err != nil {
 		return "", err
 	}
 	// A canceled context is how a stalled body is given up.
@@ -84,6 +84,7 @@ func (c *client) page(ctx context.Context, class limitClass, link string, each f
 	defer cancel(nil)
 	request, err := runtime.NewRequest(ctx, http.MethodGet, link)
 	if err != nil {
+		answered()
 		return "", err
 	}
 	runtime.SkipBodyDownload(request)
@@ -92,6 +93,7 @@ func (c *client) page(ctx context.Context, class limitClass, link string, each f
 	// azure:graph.enums
 	request.Raw().Header.Set("Prefer", "include-unknown-enum-members")
 	response, err := c.pipeline.Do(request)
+	answered()
 	if err != nil {
 		c.metrics.Request("failed")
 		return "", err

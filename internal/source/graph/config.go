@@ -13,9 +13,9 @@ type Config struct {
 	Tenant       string          `yaml:"tenant" doc:"Tenant whose credential asks Microsoft Graph." required:"true" example:"contoso"`
 	Feeds        []string        `yaml:"feeds" doc:"What to read; README.md says what permission each takes." required:"true" enum:"directory_audits|sign_ins|sign_ins_noninteractive|sign_ins_service_principal|sign_ins_managed_identity|provisioning|risk_detections|risky_users|service_principal_risk_detections|risky_service_principals|alerts|incidents" example:"[directory_audits, sign_ins]"`
 	LookBack     config.Duration `yaml:"look_back" doc:"How far back a feed begins that has no checkpoint yet."`
-	Delay        config.Duration `yaml:"delay" doc:"How old a time is when it is first read: Graph shows most of its objects within 2 minutes." min:"10s" max:"1h"`
-	Overlap      config.Duration `yaml:"overlap" doc:"How old a time is when it is read for the last time; later arrivals are missed. Risk feeds add 8 hours." min:"1m" max:"2d"`
-	Poll         config.Duration `yaml:"poll" doc:"How often each feed is asked for what is new." min:"10s" max:"1h"`
+	Delay        config.Duration `yaml:"delay" doc:"How old a time is when it is first read: Graph shows most of its objects within 2 minutes." min:"1s" max:"1h"`
+	Overlap      config.Duration `yaml:"overlap" doc:"How old a time is when it is read for the last time; later arrivals are missed. Risk feeds add 8 hours." min:"1s" max:"2d"`
+	Poll         config.Duration `yaml:"poll" doc:"How often each feed is asked for what is new." min:"1s" max:"1h"`
 	Retention    config.Duration `yaml:"retention" doc:"How long the tenant keeps sign-ins, audits and provisioning: 30d, or 7d without a premium license." min:"1d" max:"31d"`
 	ExpandAlerts bool            `yaml:"expand_alerts" doc:"Incidents come with their alerts in them; needs no other permission, but many more bytes."`
 }

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"fmt"
-	"math"
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
@@ -80,7 +79,7 @@ func newDoor(t *testing.T, authority *ca.Authority, caFile string) sourcetest.Ha
 			t.Cleanup(tenant.HTTP.CloseIdleConnections)
 			cfg := DefaultConfig()
 			cfg.Tenant, cfg.Feeds, cfg.Delay = "contoso", []string{"directory_audits", "provisioning"}, 0
-			fast := &pace{requests: math.MaxInt, period: time.Second}
+			fast := newPace(100, -clockStep)
 			s, err := New(cfg, Deps{Name: sourcetest.Name, Tenant: tenant, Once: once, Limits: &Limits{[limitClasses]*pace{fast, fast, fast}}})
 			if err != nil {
 				t.Fatal(err)

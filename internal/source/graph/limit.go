@@ -28,59 +28,59 @@ type Limits struct{ paces [limitClasses]*pace }
 // NewLimits returns the limits of an application in a tenant, of which nothing
 // is used yet.
 func NewLimits() *Limits {
-	// A request may take longer than the one after it: the periods are stretched,
-	// so that two that are far enough apart here do not meet there.
 	return &Limits{[limitClasses]*pace{
-		limitReports:    {requests: 5, period: 10*time.Second + 500*time.Millisecond},
-		limitProtection: {requests: 1, period: time.Second + 200*time.Millisecond},
-		limitSecurity:   {requests: 150, period: time.Minute + time.Second},
+		limitReports:    newPace(5, 10*time.Second),
+		limitProtection: newPace(1, time.Second),
+		limitSecurity:   newPace(150, time.Minute),
 	}}
 }
 
-// pace lets at most so many requests pass in any period. A bucket of tokens, as
-// is usual, would let twice as many pass in the first.
+// pace is a bucket of tokens. A request takes one, and brings it back when it is
+// answered, to be used again a period later: so Graph never sees more requests in
+// a period than there are tokens, however long each is on its way.
 type pace struct {
-	requests int
-	period   time.Duration
+	tokens chan time.Time // when each may be used again, soonest first
+	period time.Duration
 
-	mu     sync.Mutex
-	passed []time.Time // when the newest of them pass, oldest first; guarded by mu
-	until  time.Time   // Graph said not to come before; guarded by mu
+	mu    sync.Mutex
+	until time.Time // Graph said not to come before; guarded by mu
 }
 
-// wait waits for the next place, or until ctx ends.
-func (p *pace) wait(ctx context.Context, now func() time.Time) error {
-	for at := p.place(now()); ; {
-		if !sleep(ctx, at.Sub(now())) {
-			return ctx.Err()
-		}
+// clockStep covers that Graph's clock may be read more coarsely than ours.
+const clockStep = 50 * time.Millisecond
+
+func newPace(requests int, period time.Duration) *pace {
+	p := &pace{tokens: make(chan time.Time, requests), period: period + clockStep}
+	for range requests {
+		p.tokens <- time.Time{}
+	}
+	return p
+}
+
+// wait waits for a token, or until ctx ends. The request must be followed by a
+// call of answered.
+func (p *pace) wait(ctx context.Context, now func() time.Time) (answered func(), err error) {
+	var at time.Time
+	select {
+	case at = <-p.tokens:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for {
 		p.mu.Lock()
-		held := p.until
+		if p.until.After(at) {
+			at = p.until
+		}
 		p.mu.Unlock()
-		if !held.After(at) {
-			return nil
+		left := at.Sub(now())
+		if left <= 0 {
+			return func() { p.tokens <- now().Add(p.period) }, nil
 		}
-		// It was told to wait meanwhile: the place is still to be had, later.
-		at = held
-	}
-}
-
-// place reserves the next one.
-func (p *pace) place(now time.Time) time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := now
-	if p.until.After(at) {
-		at = p.until
-	}
-	if n := len(p.passed); n >= p.requests {
-		if next := p.passed[n-p.requests].Add(p.period); next.After(at) {
-			at = next
+		if !sleep(ctx, left) {
+			p.tokens <- at
+			return nil, ctx.Err()
 		}
-		p.passed = append(p.passed[:0], p.passed[n-p.requests+1:]...)
 	}
-	p.passed = append(p.passed, at)
-	return at
 }
 
 // hold lets nothing pass before until.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -205,14 +206,12 @@ func (s *Source) readFeed(ctx context.Context, out source.Output, f *feed) error
 // window says how a feed is read.
 func (s *Source) window(r *reader) window.Config {
 	f, now := r.feed, s.deps.Now()
-	overlap := s.cfg.Overlap.Std() + f.late
-	ages := []time.Duration{s.cfg.Delay.Std()}
-	for _, age := range []time.Duration{15 * time.Minute, time.Hour, overlap} {
-		// Most of what is late is so by minutes: it need not wait for the last look.
-		if age > ages[len(ages)-1] && age <= overlap {
-			ages = append(ages, age)
-		}
-	}
+	// Most of what is late is so by minutes: it need not wait for the last look.
+	delay, overlap, last := s.cfg.Delay.Std(), s.cfg.Overlap.Std(), s.cfg.Overlap.Std()+f.late
+	ages := []time.Duration{delay, 15 * time.Minute, time.Hour, overlap, last}
+	ages = slices.DeleteFunc(ages, func(age time.Duration) bool { return age < delay || age > last })
+	slices.Sort(ages)
+	ages = slices.Compact(ages)
 	c := window.Config{
 		Fetch: r.fetch, Start: now.Add(-s.cfg.LookBack.Std()), Once: s.deps.Once,
 		Ages: ages, Every: s.cfg.Poll.Std(), FirstSize: firstWindow, MaxSize: maxWindow, Resolution: s.timing.step, Unique: true,
