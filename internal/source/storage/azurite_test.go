@@ -119,6 +119,12 @@ func (a *azurite) container(t *testing.T, prefix string) string {
 func (a *azurite) append(t *testing.T, container, name, text string) {
 	t.Helper()
 	client := a.client.NewContainerClient(container).NewAppendBlobClient(name)
+	if text == "" {
+		if _, err := client.Create(context.Background(), nil); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	for {
 		_, err := client.AppendBlock(context.Background(), streaming.NopCloser(strings.NewReader(text)), nil)
 		if bloberror.HasCode(err, bloberror.BlobNotFound) {

@@ -108,6 +108,7 @@ func TestWithAzurite(t *testing.T) {
 		"flat containers":                    testFlat,
 		"corpus in random cuts":              testCorpus,
 		"many blobs, one of them huge":       testFairness,
+		"notices in a queue":                 testQueue,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, a) })
 	}
@@ -484,7 +485,7 @@ func testCorpus(t *testing.T, a *azurite) {
 			records, bads = collect(&got)
 			for _, body := range rec.Bodies(partition) {
 				if kind == formatText || kind == formatCSV {
-					got = append(got, message(t, body))
+					got = append(got, messageOf(t, body))
 				} else {
 					d.Decode([]byte(body), records, bads)
 				}
@@ -523,8 +524,8 @@ func testFairness(t *testing.T, a *azurite) {
 	wait(t, rec, name+"/"+mac("A"), 60_000)
 }
 
-// message returns the member of that name.
-func message(t *testing.T, body string) string {
+// messageOf returns the member of that name.
+func messageOf(t *testing.T, body string) string {
 	t.Helper()
 	var v struct {
 		Message string `json:"message"`

@@ -133,7 +133,7 @@ func (s *Source) load(ctx context.Context) error {
 		}
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Partition, markPrefix) {
+		if strings.HasPrefix(e.Partition, markPrefix) || strings.HasPrefix(e.Partition, queuePrefix) {
 			continue
 		}
 		pos, err := parseCursor(e.Cursor)

@@ -99,7 +99,14 @@ func (s *Source) download(ctx context.Context, b *blob) (_ *part, more bool, err
 			more, err = s.replaced(b, "it is empty")
 			return nil, more, err
 		}
-		return nil, false, s.empty(ctx, b)
+		s.mu.Lock()
+		etag := b.listed.etag
+		s.mu.Unlock()
+		if d.etag != "" {
+			etag = d.etag
+		}
+		s.seen(b, 0, etag, d.modified, true)
+		return nil, false, nil
 	case !b.pos.created.IsZero() && !d.created.IsZero() && !b.pos.created.Equal(d.created):
 		more, err = s.replaced(b, "it was created anew")
 		return nil, more, err
@@ -190,22 +197,6 @@ func (s *Source) replaced(b *blob, how string) (more bool, err error) {
 	defer s.mu.Unlock()
 	b.clean = false
 	return true, nil
-}
-
-// empty notes that nothing is in the blob. Whoever announced it has to know that
-// a restart will remember it.
-func (s *Source) empty(ctx context.Context, b *blob) error {
-	s.mu.Lock()
-	announced := len(b.notices) > 0 && !b.saved
-	etag := b.listed.etag
-	s.mu.Unlock()
-	if announced {
-		if err := s.hand(ctx, b, nil); err != nil {
-			return err
-		}
-	}
-	s.seen(b, 0, etag, time.Time{}, true)
-	return nil
 }
 
 // seen notes what the blob looked like when there was nothing more in it.

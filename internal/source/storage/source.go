@@ -61,6 +61,7 @@ type Source struct {
 	settling   sync.WaitGroup
 
 	storeFails atomic.Bool // the last save of a position failed
+	messages   sync.Map    // *message: those of the queue that are in hand
 }
 
 // timing holds what tests shorten.
@@ -166,7 +167,7 @@ func (s *Source) Run(ctx context.Context, out source.Output) error {
 		workers.Go(func() { s.work(ctx, closing) })
 	}
 	if s.queue != nil {
-		workers.Go(func() { s.listen(ctx) })
+		workers.Go(func() { s.listen(ctx, closing) })
 	}
 	s.discover(ctx)
 	if s.once() {
@@ -244,9 +245,24 @@ func (s *Source) work(ctx, closing context.Context) {
 			s.schedule.add(b, true)
 		default:
 			s.succeeded(b)
+			if err := s.remember(ctx, b); err != nil && ctx.Err() != nil {
+				return
+			}
 			s.settle(closing, b, never)
 		}
 	}
+}
+
+// remember sees to it that a restart knows of a blob that was announced, even if
+// there is no record in it yet: nobody will announce it again.
+func (s *Source) remember(ctx context.Context, b *blob) error {
+	s.mu.Lock()
+	needed := len(b.notices) > 0 && !b.saved && b.stream == nil
+	s.mu.Unlock()
+	if !needed {
+		return nil
+	}
+	return s.hand(ctx, b, nil)
 }
 
 // hand emits the payloads and the blob's position behind them.
