@@ -26,6 +26,7 @@ type commands struct {
 	Run       runCommand       `cmd:"" help:"Collect, normalize and deliver."`
 	Check     checkCommand     `cmd:"" help:"Read a configuration and report every mistake."`
 	Normalize normalizeCommand `cmd:"" help:"Normalize files or standard input to NDJSON."`
+	Backfill  backfillCommand  `cmd:"" help:"Read a range of time again, beside the collector."`
 	Replay    replayCommand    `cmd:"" help:"Send dead letters again."`
 	Sim       simCommand       `cmd:"" help:"Run the built-in Azure alone, for other programs."`
 	Config    configCommand    `cmd:"" help:"Print the configuration's schema or a commented example."`

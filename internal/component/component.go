@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -14,6 +15,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azure"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint/filestore"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint/memstore"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/filter"
 	"github.com/lazuli-logs/lazuli/internal/pipeline"
@@ -135,6 +137,16 @@ func BuildForReplay(cfg *config.Config, deps Deps) (*Set, error) {
 	return set, nil
 }
 
+// BuildForBackfill makes the sinks of cfg and one of its sources, which reads
+// deps.Window and keeps its positions in memory.
+func BuildForBackfill(source string) func(*config.Config, Deps) (*Set, error) {
+	return func(cfg *config.Config, deps Deps) (*Set, error) {
+		only := *cfg
+		only.Sources = slices.DeleteFunc(slices.Clone(cfg.Sources), func(s config.Source) bool { return s.Name != source })
+		return Build(&only, deps)
+	}
+}
+
 type builder struct {
 	cfg     *config.Config
 	deps    Deps
@@ -175,6 +187,15 @@ func (b *builder) eventHub(s config.Source, settings *eventhub.Config) (source.S
 		Name: s.Name, Tenant: b.tenants[s.Tenant], Logger: b.deps.Logger.With("source", s.Name),
 		Status: b.deps.Board.Component("source", s.Name), Metrics: hubMetrics{s.Name, b.deps.Metrics},
 		Once: b.deps.Once, Grace: b.cfg.Shutdown.Grace.Std(), Now: b.deps.Now,
+	}
+	if b.deps.Window != nil {
+		// Over AMQP, whatever the configuration says: a member of a Kafka group would
+		// take partitions from the collector.
+		backfill := *settings
+		backfill.Protocol = "amqp"
+		deps.Window, deps.Checkpoints = b.deps.Window, memstore.New()
+		src, err := eventhub.New(backfill, deps)
+		return src, deps.Checkpoints, err
 	}
 	if b.cfg.Checkpoint.Type == "blob" {
 		client, err := b.checkpointContainer()

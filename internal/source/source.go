@@ -53,3 +53,10 @@ type Window struct{ From, To time.Time }
 
 // Contains tells whether Azure took something in within the window.
 func (w Window) Contains(t time.Time) bool { return !t.Before(w.From) && t.Before(w.To) }
+
+// Progress is what a Source may also implement, to say how much of a backfill is
+// done, in a unit of its own: bytes, or seconds of the window. The total may
+// grow; 0 means that it is not known yet. It may be called at any time.
+type Progress interface {
+	Progress() (done, total int64)
+}

@@ -125,6 +125,12 @@ func (r *reader) run(ctx context.Context, out source.Output) (err error) {
 		if p.class == classStolen && r.src.claims.store != nil {
 			return errStolen // by an instance that has claimed it: no problem
 		}
+		if p.class == classStolen && r.src.deps.Window != nil {
+			p.state = status.Failed
+			p.remedy = "a backfill reads beside others only in a consumer group that nobody claims: use a configuration with another consumer_group, or stop the collector meanwhile"
+			r.report(p)
+			return &problemError{p, err}
+		}
 		r.report(p)
 		r.src.metrics.Reconnected(r.id, p.class)
 		switch {
@@ -180,13 +186,17 @@ func (r *reader) follow(ctx context.Context, stream source.Stream, healthy func(
 	if err != nil {
 		return atLink, err
 	}
-	link, err := client.NewPartitionClient(r.id, &azeventhubs.PartitionClientOptions{
+	options := &azeventhubs.PartitionClientOptions{
 		StartPosition: from,
-		// Like every SDK's processor: the newest reader of owner level 0 wins.
+		Prefetch:      -1, // credit is given by window, see receive
+	}
+	if r.src.deps.Window == nil {
+		// Like every SDK's processor: the newest reader of owner level 0 wins. A
+		// backfill must not take the partition from a collector.
 		// azure:eventhub.owner-level
-		OwnerLevel: to.Ptr[int64](0),
-		Prefetch:   -1, // credit is given by window, see receive
-	})
+		options.OwnerLevel = to.Ptr[int64](0)
+	}
+	link, err := client.NewPartitionClient(r.id, options)
 	if err != nil {
 		return atLink, err
 	}
@@ -328,6 +338,10 @@ func (r *reader) take(ctx context.Context, stream source.Stream, messages []*aze
 		next := position{sequence: m.SequenceNumber, offset: m.Offset}
 		if m.EnqueuedTime != nil {
 			next.enqueued = *m.EnqueuedTime
+		}
+		if w := r.src.deps.Window; w != nil && !next.enqueued.Before(w.To) {
+			r.until = -1 // all that follows was enqueued later
+			break
 		}
 		if known && next.sequence > last.sequence+1 {
 			if !r.attached {

@@ -32,6 +32,7 @@ type Deps struct {
 	Checkpoints checkpoint.Store  // the one the runner saves to
 	Ownership   Ownership         // nil: this is the only instance
 	Once        bool              // read what is there now and return
+	Window      *source.Window    // read what was enqueued in it and return; nil: live
 	Grace       time.Duration     // how long closing waits for what is in flight at shutdown; 0: 25 s
 	Now         func() time.Time  // nil: time.Now
 }
@@ -53,8 +54,10 @@ type Source struct {
 	owned atomic.Int64 // partitions read here
 	fresh atomic.Bool  // no partition has a checkpoint yet, so "latest" applies
 
-	mu      sync.Mutex
-	readers map[string]*reader // those that run; guarded by mu
+	mu       sync.Mutex
+	readers  map[string]*reader // those that run; guarded by mu
+	all      int                // partitions of the hub; guarded by mu
+	finished int                // of a source that reads once; guarded by mu
 }
 
 // timing holds what tests shorten.
@@ -109,6 +112,9 @@ func New(cfg Config, deps Deps) (*Source, error) {
 	begin, err := parseStart(cfg.Start)
 	if err != nil {
 		return fail(fmt.Errorf("start: %w", err))
+	}
+	if w := deps.Window; w != nil {
+		deps.Once, begin = true, start{since: w.From}
 	}
 	if cfg.ConnectionString == "" && deps.Tenant == nil {
 		return fail(fmt.Errorf("tenant %q was not passed", cfg.Tenant))
@@ -203,6 +209,9 @@ func (s *Source) Run(ctx context.Context, out source.Output) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	s.mu.Lock()
+	s.all = len(partitions)
+	s.mu.Unlock()
 	s.log.Info("event hub is being read", "namespace", s.target.FullyQualifiedNamespace,
 		"consumer_group", s.target.ConsumerGroup, "partitions", len(partitions), "instance", s.claims.me)
 
@@ -313,6 +322,7 @@ func (s *Source) supervise(ctx context.Context, out source.Output, partitions []
 		switch {
 		case e.err == nil:
 			done[e.partition] = true
+			s.noteFinished()
 		case errors.Is(e.err, errStolen) && s.claims.store == nil:
 			retryAt[e.partition] = s.deps.Now().Add(jitter(s.timing.stolen))
 		case errors.Is(e.err, errStolen), errors.Is(e.err, errLost):
@@ -421,6 +431,33 @@ func (s *Source) claim(ctx context.Context, partitions []string) ([]string, bool
 		s.health.OK(partClaims)
 	}
 	return owned, true
+}
+
+func (s *Source) noteFinished() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finished++
+}
+
+// Progress implements source.Progress: the seconds of the window that are read,
+// over all partitions.
+func (s *Source) Progress() (done, total int64) {
+	w := s.deps.Window
+	if w == nil {
+		return 0, 0
+	}
+	span := int64(w.To.Sub(w.From) / time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	done = int64(s.finished) * span
+	for _, r := range s.readers {
+		r.mu.Lock()
+		if r.at.enqueued.After(w.From) {
+			done += min(int64(r.at.enqueued.Sub(w.From)/time.Second), span)
+		}
+		r.mu.Unlock()
+	}
+	return done, int64(s.all) * span
 }
 
 func (s *Source) addReader(partition string) *reader {

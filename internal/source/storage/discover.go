@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -546,8 +547,8 @@ func (s *Source) walkDates(ctx context.Context, f *folder, prefix string, date t
 			break
 		}
 	}
-	sort.Strings(dirs) // which is by time
-	for _, dir := range dirs {
+	slices.Sort(dirs) // which is by time
+	for _, dir := range slices.Compact(dirs) { // a page may begin with the last of the one before
 		part, err := time.Parse(levels[level].form, dir[len(prefix):])
 		if err != nil {
 			continue

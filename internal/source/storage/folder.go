@@ -266,6 +266,7 @@ func (s *Source) queueLocked(b *blob) {
 		b.noted = s.deps.Now()
 	}
 	s.pending++
+	s.bytesFound.Add(max(0, b.listed.size-b.pos.seen))
 	s.schedule.add(b, false)
 }
 

@@ -59,6 +59,7 @@ func (w *watched) Read(p []byte) (int, error) {
 
 // fill reads until buf has at least want bytes or the part ends.
 func (p *part) fill(want int) error {
+	p.eof = p.eof || p.left == 0
 	for len(p.buf) < want && !p.eof {
 		if len(p.buf) == cap(p.buf) {
 			grown := make([]byte, len(p.buf), max(want, 2*cap(p.buf)))

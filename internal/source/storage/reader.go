@@ -54,6 +54,9 @@ func (s *Source) read(ctx context.Context, b *blob) (more bool, err error) {
 				return true, nil
 			}
 			f := framer{format: b.pos.format}
+			if p.zipped {
+				s.bytesRead.Add(p.size)
+			}
 			s.seen(b, p.size, p.etag, p.modified, b.pos.zipped || !f.rest(p.buf))
 			return false, nil
 		}
@@ -265,6 +268,9 @@ func (s *Source) emitChunk(ctx context.Context, b *blob, p *part) (again bool, e
 	old := b.pos
 	b.pos.offset += int64(taken)
 	b.pos.inside = f.inside
+	if !p.zipped {
+		s.bytesRead.Add(int64(taken))
+	}
 	p.drop(taken)
 	b.pos.print = fingerprint(p.tail)
 	if last {

@@ -60,6 +60,8 @@ type Source struct {
 	failure    error                      // what ends a source that reads once; guarded by mu
 	settling   sync.WaitGroup
 
+	bytesFound, bytesRead atomic.Int64 // of blobs that were queued; gzipped ones count when they are done
+
 	storeFails atomic.Bool // the last save of a position failed
 	messages   sync.Map    // *message: those of the queue that are in hand
 }
@@ -133,6 +135,13 @@ func newSource(cfg Config, deps Deps, blobs blobService) *Source {
 		blobs: blobs, schedule: newSchedule(cfg.MaxOpen, deps.Now),
 		containers: map[string]*containerState{}, folders: map[string]*folder{}, changed: make(chan struct{}),
 	}
+}
+
+// Progress implements source.Progress: the bytes of the blobs that were found,
+// and those of them that are read.
+func (s *Source) Progress() (done, total int64) {
+	total = s.bytesFound.Load()
+	return min(s.bytesRead.Load(), total), total
 }
 
 // accountOf is what identifies the account in the ids of events.
