@@ -547,7 +547,7 @@ func (s *Source) walkDates(ctx context.Context, f *folder, prefix string, date t
 			break
 		}
 	}
-	slices.Sort(dirs) // which is by time
+	slices.Sort(dirs)                          // which is by time
 	for _, dir := range slices.Compact(dirs) { // a page may begin with the last of the one before
 		part, err := time.Parse(levels[level].form, dir[len(prefix):])
 		if err != nil {
