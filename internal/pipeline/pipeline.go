@@ -116,7 +116,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		sources.Go(func() {
 			state := p.cfg.Board.Component("source", s.Name)
 			runner := source.NewRunner(source.RunnerConfig{
-				Name: s.Name, Store: s.Store, Budget: p.cfg.Budget, Process: p.processors[s.Name].process,
+				Name: s.Name, Store: s.Store, Budget: p.cfg.Budget, Process: p.processors[s.Name].process, Estimate: p.processors[s.Name].estimate,
 				SaveEvery: p.cfg.SaveEvery, Grace: p.cfg.Grace, Logger: p.cfg.Logger,
 				Status: p.cfg.Board.Component("checkpoint", s.Name), Metrics: p.cfg.Metrics,
 			})

@@ -126,6 +126,16 @@ func (p *processor) get() *scratch {
 	return s
 }
 
+// estimate is how many bytes a batch of that size will hold, by what batches
+// became lately: of that each lane's average is a little more.
+func (p *processor) estimate(size int64) int64 {
+	held := int64(0)
+	for _, l := range p.lanes {
+		held += size * l.growth.Load() / 100
+	}
+	return max(size, held)
+}
+
 // process implements source.Process. A large batch is normalized on several
 // cores at once, if others are idle: one busy partition must not be bound to
 // one core.

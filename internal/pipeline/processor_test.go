@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -185,5 +186,46 @@ func TestFlowTuplesBecomeEvents(t *testing.T) {
 		if w.budget.Used() != 0 {
 			t.Errorf("%d bytes are still in flight", w.budget.Used())
 		}
+	})
+}
+
+// TestWhatGrowsALotStaysUnderTheLimit: batches of flow logs become dozens of
+// times larger. Once that has been seen, what all partitions hold together stays
+// under the limit, and one batch more at most.
+func TestWhatGrowsALotStaysUnderTheLimit(t *testing.T) {
+	var list []string
+	for i := range 100 {
+		list = append(list, fmt.Sprintf(`"17726007%02d,10.0.0.4,203.0.113.9,%d,443,T,O,A,B,,,,"`, i%60, 1024+i))
+	}
+	record := `{"category":"NetworkSecurityGroupFlowEvent","properties":{"Version":2,"flows":[{"rule":"r","flows":[{"mac":"000D3AF8785A","flowTuples":[` +
+		strings.Join(list, ",") + `]}]}]}}`
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "out")
+		src := &hub{once: true}
+		for range 8 {
+			src.partitions = append(src.partitions, slices.Repeat([]string{record}, 30))
+		}
+		p := w.pipeline(t, src, &memory{}, []config.Route{route("ecs", "out")}, func(_ string, d *config.SinkDelivery) {
+			d.Concurrency, d.Batch.Events = 1, 100
+		})
+		delivered, most := 0, int64(0)
+		w.sinks["out"].fail = func(events []event.Event) error {
+			if delivered += len(events); delivered > 100*60 { // the average has had time to follow
+				most = max(most, w.budget.Used())
+			}
+			time.Sleep(10 * time.Millisecond) // of the bubble: the others go on meanwhile
+			return nil
+		}
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(w.sinks["out"].data()); got != 8*30*100 {
+			t.Fatalf("%d events, want %d", got, 8*30*100)
+		}
+		batch := int64(len(w.sinks["out"].events[0].Data)) * 100 * 5 / 4
+		if limit := w.budget.Limit() + batch; most > limit {
+			t.Errorf("%d bytes were held, want at most the limit and one batch, %d", most, limit)
+		}
+		t.Logf("held at most %d of %d, a batch is %d bytes and becomes about %d", most, w.budget.Limit(), len(record), batch)
 	})
 }

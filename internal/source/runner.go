@@ -31,10 +31,13 @@ type Held struct {
 
 // RunnerConfig is what a Runner needs.
 type RunnerConfig struct {
-	Name      string
-	Store     checkpoint.Store
-	Budget    *budget.Budget
-	Process   Process
+	Name    string
+	Store   checkpoint.Store
+	Budget  *budget.Budget
+	Process Process
+	// Estimate returns how many bytes a batch of that size will hold once it is
+	// processed; nil takes the size itself.
+	Estimate  func(size int64) int64
 	SaveEvery time.Duration // how often safe cursors are saved
 	Grace     time.Duration // how long streams may drain after the run's context ends
 	Logger    *slog.Logger
@@ -217,8 +220,14 @@ func (s *stream) Emit(ctx context.Context, batch []event.Payload, next checkpoin
 	for i := range batch {
 		size += int64(len(batch[i].Body))
 	}
+	// What a batch becomes is many times larger than the batch: a flow log is an
+	// event for each of its tuples.
+	taken := size
+	if s.r.cfg.Estimate != nil {
+		taken = s.r.cfg.Estimate(size)
+	}
 	b := s.r.cfg.Budget
-	if err := b.Acquire(ctx, size); err != nil {
+	if err := b.Acquire(ctx, taken); err != nil {
 		return err
 	}
 	// held is written before this goroutine releases its own hold, and read
@@ -237,12 +246,12 @@ func (s *stream) Emit(ctx context.Context, batch []event.Payload, next checkpoin
 		kept, err := s.r.cfg.Process(ctx, s.origin, batch, token)
 		if err != nil {
 			// The token keeps its first hold, so the cursor never passes this batch.
-			b.Adjust(-size)
+			b.Adjust(-taken)
 			return fmt.Errorf("process a batch of partition %q: %w", s.key.Partition, err)
 		}
 		*held = kept
 	}
-	b.Adjust(held.Bytes - size)
+	b.Adjust(held.Bytes - taken)
 	token.Release(1)
 	return nil
 }
