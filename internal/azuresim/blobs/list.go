@@ -15,8 +15,8 @@ import (
 )
 
 // seek returns the state of the first blob whose name is not before from, real or
-// historical, or nil.
-func (c *container) seek(from string) *blob {
+// historical, or nil. near is where in the history it may be, and is moved on.
+func (c *container) seek(from string, near *int) *blob {
 	var found *blob
 	if i := c.find(from); i < len(c.sorted) {
 		found = c.sorted[i]
@@ -25,13 +25,18 @@ func (c *container) seek(from string) *blob {
 		return found
 	}
 	n := c.history.Len()
-	i := sort.Search(n, func(i int) bool { return c.history.Name(i) >= from })
+	i := *near
+	if i >= n || c.history.Name(i) < from || (i > 0 && c.history.Name(i-1) >= from) {
+		i = sort.Search(n, func(i int) bool { return c.history.Name(i) >= from })
+	}
 	for ; i < n; i++ {
 		if _, hidden := c.hidden[i]; !hidden {
 			break
 		}
 	}
+	*near = i
 	if i < n && (found == nil || c.history.Name(i) < found.name) {
+		*near = i + 1 // most likely the next
 		return &blob{state: c.history.state(i)}
 	}
 	return found
@@ -76,9 +81,9 @@ func (s *Server) listBlobs(t target) error {
 	body = append(storageapi.AppendText(body, t.container), `">`...)
 	body = t.AppendEcho(body)
 	body = append(body, "<Blobs>"...)
-	next, now := "", s.now()
+	next, now, near := "", s.now(), 0
 	for count := 0; ; count++ {
-		b := c.seek(from)
+		b := c.seek(from, &near)
 		if b == nil || !strings.HasPrefix(b.name, prefix) {
 			break
 		}

@@ -342,3 +342,27 @@ func BenchmarkDownload(b *testing.B) {
 		r.Body.Close()
 	}
 }
+
+// BenchmarkListHistory lists old blobs, a page of 5,000 at a time.
+func BenchmarkListHistory(b *testing.B) {
+	s, address := start(b, blobs.Options{})
+	mustContainer(b, s, "archive")
+	h := &blobs.History{Prefixes: []string{"resourceId=/SUBSCRIPTIONS/A/"}, From: time.Unix(0, 0), Hours: 1_000_000, Line: "{}"}
+	if err := s.SetHistory(account, "archive", h); err != nil {
+		b.Fatal(err)
+	}
+	c := serviceClient(b, address).NewContainerClient("archive")
+	pager := c.NewListBlobsFlatPager(nil)
+	listed := 0
+	for b.Loop() {
+		if !pager.More() {
+			pager = c.NewListBlobsFlatPager(nil)
+		}
+		page, err := pager.NextPage(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		listed += len(page.Segment.BlobItems)
+	}
+	b.ReportMetric(float64(listed)/b.Elapsed().Seconds(), "blobs/s")
+}
