@@ -19,6 +19,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/engine"
 	"github.com/lazuli-logs/lazuli/internal/sink/elasticsearch/elastictest"
+	"github.com/lazuli-logs/lazuli/internal/sink/splunkhec/splunktest"
 )
 
 // destination is where the real binary sends to, and what makes it fail.
@@ -141,10 +142,41 @@ func elastic(t *testing.T) destination {
 	}
 }
 
+func splunk(t *testing.T) destination {
+	t.Helper()
+	server := splunktest.New("token")
+	server.Acks, server.AckAfter = true, 1
+	listener := httptest.NewServer(server)
+	t.Cleanup(listener.Close)
+	return destination{
+		sink: fmt.Sprintf("    type: splunk_hec\n    url: %q\n    token: token\n    ack: true\n    ack_poll: 20ms\n    timeout: 2s\n", listener.URL),
+		disturb: []func(){
+			func() { server.Fail(2, 503, 9, 0) },
+			func() { server.Fail(2, 413, 27, 0) },
+			func() { server.Lose(2) },
+			func() { server.Cut(1) },
+		},
+		refuse: func(on bool) {
+			if on {
+				server.Fail(1<<30, 403, 4, 0)
+			} else {
+				server.Fail(0, 0, 0, 0)
+			}
+		},
+		arrived: func() (events [][]byte) {
+			for _, e := range server.Events() {
+				events = append(events, e.Event)
+			}
+			return events
+		},
+	}
+}
+
 func destinations() map[string]func(t *testing.T, sim *azuresim.Sim) destination {
 	return map[string]func(t *testing.T, sim *azuresim.Sim) destination{
 		"azure_monitor": func(_ *testing.T, sim *azuresim.Sim) destination { return azureMonitor(sim) },
 		"elasticsearch": func(t *testing.T, _ *azuresim.Sim) destination { return elastic(t) },
+		"splunk_hec":    func(t *testing.T, _ *azuresim.Sim) destination { return splunk(t) },
 		"grpc":          func(t *testing.T, _ *azuresim.Sim) destination { return grpcEngine(t) },
 	}
 }

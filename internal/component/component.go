@@ -24,7 +24,9 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/elasticsearch"
 	"github.com/lazuli-logs/lazuli/internal/sink/file"
 	"github.com/lazuli-logs/lazuli/internal/sink/grpc"
+	"github.com/lazuli-logs/lazuli/internal/sink/http"
 	"github.com/lazuli-logs/lazuli/internal/sink/kafka"
+	"github.com/lazuli-logs/lazuli/internal/sink/splunkhec"
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
@@ -54,6 +56,8 @@ func Catalog() config.Catalog {
 			"elasticsearch": func() config.Component { return elasticsearch.DefaultConfig() },
 			"grpc":          func() config.Component { return grpc.DefaultConfig() },
 			"kafka":         func() config.Component { return kafka.DefaultConfig() },
+			"http":          func() config.Component { return http.DefaultConfig() },
+			"splunk_hec":    func() config.Component { return splunkhec.DefaultConfig() },
 			"stdout":        func() config.Component { return stdout.DefaultConfig() },
 		},
 		Where:  func(condition string) error { _, err := filter.Compile(condition); return err },
@@ -271,6 +275,10 @@ func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 		return grpc.New(*settings, b.deps.Now)
 	case *kafka.Config:
 		return b.kafka(s, settings)
+	case *http.Config:
+		return http.New(*settings, b.deps.Now)
+	case *splunkhec.Config:
+		return splunkhec.New(*settings, b.deps.Now)
 	case *stdout.Config:
 		return stdout.New(b.deps.Stdout), nil
 	default:
