@@ -49,18 +49,31 @@ func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule) ([]byte, boo
 	guard := nameGuard{w: w}
 	guard.open()
 	nodes := w.x.Nodes
+	plain := t.naming == keepNames && t.names.len == 0
 	m := &w.members[0]
 	for c := n + 1; c < int(nodes[n].Next); c = int(nodes[c].Next) {
 		if w.isEmptyOrUsed(c) {
 			continue
 		}
-		if m = w.member(c, t, m); m.omit {
-			continue
-		}
 		mark := len(dst)
-		dst = append(dst, m.key[comma:]...)
-		key, below := m, m.below
-		if guard.taken(dst, mark+1-comma, key.hash) {
+		below := t
+		var hash uint32
+		if node := &nodes[c]; plain && node.KeyEnd+2 == node.Start && node.KeyEnd > node.KeyStart && node.Flags&(jsonscan.KeyEscaped|jsonscan.KeyNotUTF8) == 0 {
+			// Most names go over as they stand, with the colon after them.
+			name := w.x.Src[node.KeyStart-1 : node.Start]
+			hash = hashName(name)
+			if comma == 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, name...)
+		} else {
+			if m = w.member(c, t, m); m.omit {
+				continue
+			}
+			dst = append(dst, m.key[comma:]...)
+			below, hash = m.below, m.hash
+		}
+		if guard.taken(dst, mark+1-comma, hash) {
 			dst = dst[:mark]
 			continue
 		}
@@ -70,7 +83,7 @@ func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule) ([]byte, boo
 			dst = dst[:mark]
 			continue
 		}
-		guard.reserve(mark+1-comma, named, key.hash)
+		guard.reserve(mark+1-comma, named, hash)
 		comma = 0
 	}
 	guard.close()
