@@ -21,9 +21,9 @@ tenants:
   kestrel:
     tenant_id: %s
     ca_file: %s
-    endpoints: {authority: %q, graph: %q}
+    endpoints: {authority: %q, graph: %q, logs_query: %q}
     credential: {type: client_secret, client_id: %s, client_secret: "${env:SECRET}"}
-`, e.TenantID, e.CAFile, e.AuthorityHost, e.Graph, e.ClientID)
+`, e.TenantID, e.CAFile, e.AuthorityHost, e.Graph, e.Logs, e.ClientID)
 }
 
 // doorSources are the doors of the simulated Azure, and the source that reads
@@ -32,6 +32,9 @@ func doorSources(e azuresim.Endpoints) map[azuresim.Door]string {
 	return map[azuresim.Door]string{
 		azuresim.EventHubs: fmt.Sprintf(`{type: event_hub, connection_string: "${env:HUB}", hub: %s, consumer_group: lazuli}`, e.Hubs[0]),
 		azuresim.Storage:   `{type: storage, connection_string: "${env:STORAGE}", containers: ["insights-logs-*"]}`,
+		azuresim.LogAnalytics: fmt.Sprintf(`{type: log_analytics, tenant: kestrel, workspaces: [%s], look_back: 6h, delay: 10s,
+    tables: [SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrincipalSignInLogs, AADManagedIdentitySignInLogs, ADFSSignInLogs,
+      AuditLogs, AADProvisioningLogs, AADUserRiskEvents]}`, e.Workspace),
 		azuresim.Graph: `{type: graph, tenant: kestrel, look_back: 6h, delay: 10s,
     feeds: [directory_audits, sign_ins, sign_ins_noninteractive, sign_ins_service_principal, sign_ins_managed_identity, provisioning, risk_detections, service_principal_risk_detections]}`,
 	}
@@ -131,4 +134,55 @@ func kindsByID(t *testing.T, path string) map[string]string {
 		t.Fatal(lines.Err())
 	}
 	return kinds
+}
+
+// TestKilledWhileReadingGraph kills the collector while it reads feeds of Graph
+// that fail now and then, and lets it finish: nothing is lost.
+func TestKilledWhileReadingGraph(t *testing.T) {
+	t.Parallel()
+	sim := startSim(t, azuresim.Options{
+		Seed: seedOf(t), RetainBytes: -1, Graph: azuresim.GraphOptions{Unlimited: true},
+		Now: func() time.Time { return time.Now().Add(-5 * time.Minute) },
+		Doors: func(category string) []azuresim.Door {
+			if azuresim.GraphHas(category) {
+				return []azuresim.Door{azuresim.Graph}
+			}
+			return []azuresim.Door{azuresim.EventHubs} // read too: every record counts
+		},
+	})
+	if _, err := sim.Produce(t.Context(), 6000, 0); err != nil {
+		t.Fatal(err)
+	}
+	sources := doorSources(sim.Endpoints)
+	dir, file := writeConfig(t, tenantOf(sim.Endpoints)+"sources:\n  hub: "+sources[azuresim.EventHubs]+"\n  graph: "+sources[azuresim.Graph]+`
+sinks:
+  out: {type: file, path: "%DIR%/events.ndjson"}
+checkpoint: {path: "%DIR%/checkpoints"}
+dead_letters: {path: "%DIR%/dead-letters"}
+telemetry: {listen: "127.0.0.1:0"}
+`)
+	env := append(hubEnv(sim), "SECRET="+sim.Endpoints.ClientSecret)
+	output := filepath.Join(dir, "events.ndjson")
+	for life := range 4 {
+		sim.Graph.Faults.Cut(1)
+		sim.Graph.Faults.Fail(1, 503, 0, life%2 == 0)
+		before := size(output)
+		p := start(t, env, nil, "run", "-c", file)
+		eventually(t, time.Minute, "events in the output", func() bool { return size(output) > before || life > 0 })
+		pause(t, time.Duration(life)*150*time.Millisecond)
+		p.kill()
+	}
+	sim.Graph.Faults.Clear()
+	ran := execute(t, "", env, "run", "--once", "-c", file)
+	if ran.status != 0 {
+		t.Fatalf("the last run ended with %d:\n%s", ran.status, ran.stderr)
+	}
+	if err := sim.Ledger.ReadFiles(output); err != nil {
+		t.Fatal(err)
+	}
+	if r := sim.Ledger.Report(); r.Lost > 0 || r.Unknown > 0 || r.Delivered < 6000 {
+		t.Errorf("%s; lost for example %q", r, sim.Ledger.Lost(5))
+	} else {
+		t.Log(r)
+	}
 }
