@@ -28,6 +28,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/kafka"
 	"github.com/lazuli-logs/lazuli/internal/sink/splunkhec"
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
+	"github.com/lazuli-logs/lazuli/internal/sink/syslog"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/eventhub"
 	filesource "github.com/lazuli-logs/lazuli/internal/source/file"
@@ -59,6 +60,7 @@ func Catalog() config.Catalog {
 			"http":          func() config.Component { return http.DefaultConfig() },
 			"splunk_hec":    func() config.Component { return splunkhec.DefaultConfig() },
 			"stdout":        func() config.Component { return stdout.DefaultConfig() },
+			"syslog":        func() config.Component { return syslog.DefaultConfig() },
 		},
 		Where:  func(condition string) error { _, err := filter.Compile(condition); return err },
 		Redact: func(r *config.Redact) error { _, err := pipeline.CompileRedact(r); return err },
@@ -279,6 +281,8 @@ func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 		return http.New(*settings, b.deps.Now)
 	case *splunkhec.Config:
 		return splunkhec.New(*settings, b.deps.Now)
+	case *syslog.Config:
+		return b.syslog(s, settings)
 	case *stdout.Config:
 		return stdout.New(b.deps.Stdout), nil
 	default:
