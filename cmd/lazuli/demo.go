@@ -31,7 +31,7 @@ type demoCommand struct {
 
 // Help is shown by lazuli demo --help.
 func (demoCommand) Help() string {
-	return `Starts the built-in Azure, lets a made-up tenant sign in, change and use things, collects its logs from an event hub, those of the network and of Storage from a storage account, and what Identity Protection finds from Microsoft Graph, normalizes them and writes them to a file; then reads that file back and counts by the records' own ids what is missing or there twice. The last line on standard output is that balance, as JSON; the exit status is 1 if anything was lost.
+	return `Starts the built-in Azure, lets a made-up tenant sign in, change and use things, collects its logs from an event hub, audits from a Log Analytics workspace, those of the network and of Storage from a storage account, and what Identity Protection finds from Microsoft Graph, normalizes them and writes them to a file; then reads that file back and counts by the records' own ids what is missing or there twice. The last line on standard output is that balance, as JSON; the exit status is 1 if anything was lost.
 
 Example:
   lazuli demo
@@ -95,8 +95,8 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.err, "built-in Azure: tenant %s, event hub %s with %d partitions, storage account %s, Microsoft Graph\nevents as %s: %s\n",
-		sim.Endpoints.TenantID, sim.Endpoints.Hubs[0], sim.Endpoints.Partitions, sim.Endpoints.Storage.Account, d.Schema, d.Output)
+	fmt.Fprintf(t.err, "built-in Azure: tenant %s, event hub %s with %d partitions, storage account %s, workspace %s, Microsoft Graph\nevents as %s: %s\n",
+		sim.Endpoints.TenantID, sim.Endpoints.Hubs[0], sim.Endpoints.Partitions, sim.Endpoints.Storage.Account, sim.Endpoints.Workspace, d.Schema, d.Output)
 
 	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCollecting()
@@ -125,12 +125,14 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 }
 
 // demoDoors lets logs leave as they would: flow logs can only be archived, those
-// of Storage are too many for most to stream, and what Identity Protection finds
+// of Storage are too many for most to stream, Sentinel has the audits, and what Identity Protection finds
 // is little enough to ask Graph for.
 func demoDoors(category string) []azuresim.Door {
 	switch category {
 	case "FlowLogFlowEvent", "NetworkSecurityGroupFlowEvent", "StorageRead", "StorageWrite", "StorageDelete":
 		return []azuresim.Door{azuresim.Storage}
+	case "AuditLogs":
+		return []azuresim.Door{azuresim.LogAnalytics}
 	case "UserRiskEvents":
 		return []azuresim.Door{azuresim.Graph}
 	}
@@ -169,7 +171,7 @@ tenants:
   kestrel:
     tenant_id: %s
     credential: {type: client_secret, client_id: %s, client_secret: "${env:SECRET}"}
-    endpoints: {authority: %q, graph: %q}
+    endpoints: {authority: %q, graph: %q, logs_query: %q}
     ca_file: %s
 sources:
   insights:
@@ -190,6 +192,14 @@ sources:
     poll: 1s
     delay: 2s
     overlap: 20s
+  sentinel:
+    type: log_analytics
+    tenant: kestrel
+    workspaces: [%s]
+    tables: [AuditLogs]
+    poll: 1s
+    delay: 0s
+    overlap: 5s
 sinks:
   file:
     type: file
@@ -197,12 +207,13 @@ sinks:
     rotate: {size: %s}
     compression: zstd
 routes:
-  - {from: [insights, archive, identity], schema: %s, to: [file]}
+  - {from: [insights, archive, identity, sentinel], schema: %s, to: [file]}
 checkpoint: {type: file, path: %s}
 dead_letters: {path: %s}
 telemetry: {listen: "127.0.0.1:0"}
 log: {level: warn}
-`, e.TenantID, e.ClientID, e.AuthorityHost, e.Graph, strconv.Quote(e.CAFile), e.Hubs[0], e.ConsumerGroups[0], strconv.Quote(absolute(d.Output)), d.rotateSize(), d.Schema,
+`, e.TenantID, e.ClientID, e.AuthorityHost, e.Graph, e.Logs, strconv.Quote(e.CAFile), e.Hubs[0], e.ConsumerGroups[0], e.Workspace,
+		strconv.Quote(absolute(d.Output)), d.rotateSize(), d.Schema,
 		strconv.Quote(filepath.Join(state, "checkpoints")), strconv.Quote(filepath.Join(state, "dead-letters")))
 }
 

@@ -36,6 +36,16 @@ func tableOf(category string) string {
 	return "AzureDiagnostics"
 }
 
+// standardTables are in every workspace, whether it has rows of them or not
+// (those of the solution LogManagement).
+func standardTables() []string {
+	return []string{
+		"SigninLogs", "AADNonInteractiveUserSignInLogs", "AADServicePrincipalSignInLogs", "AADManagedIdentitySignInLogs", "ADFSSignInLogs",
+		"AuditLogs", "AADProvisioningLogs", "AADRiskyUsers", "AADUserRiskEvents", "AADRiskyServicePrincipals", "AADServicePrincipalRiskEvents",
+		"MicrosoftGraphActivityLogs", "AzureActivity", "AzureDiagnostics", "StorageBlobLogs",
+	}
+}
+
 // convert makes a row of a record.
 func (s *Server) convert(category string, data []byte) (table string, row object, err error) {
 	table = tableOf(category)

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +92,9 @@ func New(options Options) *Server {
 	s := &Server{
 		options: options, routes: http.NewServeMux(), tables: map[string]*table{}, mounted: map[string]kql.Table{},
 		recent: map[string][]time.Time{}, running: map[string]int{},
+	}
+	for _, name := range standardTables() {
+		s.tables[name] = standardTable()
 	}
 	for _, verb := range []string{"query", "search"} {
 		s.routes.HandleFunc("POST /v1/workspaces/{workspace}/"+verb, s.query)
@@ -279,7 +281,12 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) {
 func (s *Server) empty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.tables) == 0 && len(s.mounted) == 0
+	for _, t := range s.tables {
+		if len(t.at(time.Time{}).rows) > 0 {
+			return false
+		}
+	}
+	return len(s.mounted) == 0
 }
 
 // admit checks who asks, for what, and how often. The caller has to leave if it
@@ -427,6 +434,7 @@ func pause(r *http.Request, d time.Duration) bool {
 func (s *Server) answer(w http.ResponseWriter, result *kql.Result, prefer preference, f fate) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Ms-Request-Id", uuid.NewString())
+	// It keeps the first error, which says that the client has gone.
 	out := bufio.NewWriterSize(w, 64<<10)
 	begin := time.Now()
 	columns, err := json.Marshal(result.Columns)
@@ -463,33 +471,31 @@ func (s *Server) answer(w http.ResponseWriter, result *kql.Result, prefer prefer
 			return false
 		}
 		if rows > 0 {
-			out.WriteByte(',')
+			_ = out.WriteByte(',')
 		}
 		rows, size = rows+1, size+rowSize
-		out.WriteByte('[')
+		_ = out.WriteByte('[')
 		for i := range result.Columns {
 			if i > 0 {
-				out.WriteByte(',')
+				_ = out.WriteByte(',')
 			}
-			out.Write(cellAt(row, i))
+			_, _ = out.Write(cellAt(row, i))
 		}
-		out.WriteByte(']')
-		// The client has gone if this fails.
-		return out.Available() >= 0
+		return out.WriteByte(']') == nil
 	})
 	if f.cut {
-		out.Flush()
+		_ = out.Flush()
 		panic(http.ErrAbortHandler)
 	}
 	if f.partial && limit == nil {
 		limit = &refusal{Code: "-2146233088", Message: "The query was aborted by the engine.", Severity: 2, SeverityName: "Error"}
 	}
-	out.WriteString("]}]")
+	_, _ = out.WriteString("]}]")
 	if prefer.statistics {
 		fmt.Fprintf(out, `,"statistics":{"query":{"executionTime":%f,"resourceUsage":{"cache":{},"cpu":{},"memory":{}},"datasetStatistics":[{"tableRowCount":%d,"tableSize":%d}]}}`, time.Since(begin).Seconds(), rows, size)
 	}
 	if prefer.render {
-		out.WriteString(`,"render":{"visualization":null,"title":null}`)
+		_, _ = out.WriteString(`,"render":{"visualization":null,"title":null}`)
 	}
 	if limit != nil {
 		text, err := json.Marshal(refusal{
@@ -497,12 +503,12 @@ func (s *Server) answer(w http.ResponseWriter, result *kql.Result, prefer prefer
 			Details: []refusal{{Code: "EngineError", Message: "Something went wrong processing your query on the server.", Inner: limit}},
 		})
 		if err == nil {
-			out.WriteString(`,"error":`)
-			out.Write(text)
+			_, _ = out.WriteString(`,"error":`)
+			_, _ = out.Write(text)
 		}
 	}
-	out.WriteString("}")
-	out.Flush()
+	_, _ = out.WriteString("}")
+	_ = out.Flush()
 }
 
 func cellAt(r kql.Row, i int) []byte {
@@ -512,92 +518,15 @@ func cellAt(r kql.Row, i int) []byte {
 	return []byte("null")
 }
 
-// refusal is an error in the service's form.
-type refusal struct {
-	Code         string    `json:"code"`
-	Message      string    `json:"message"`
-	Details      []refusal `json:"details,omitempty"`
-	Inner        *refusal  `json:"innererror,omitempty"`
-	Severity     int       `json:"severity,omitempty"`
-	SeverityName string    `json:"severityName,omitempty"`
-	Line         int       `json:"line,omitempty"`
-	Pos          *int      `json:"pos,omitempty"`
-	Token        string    `json:"token,omitempty"`
-}
-
-func refuse(w http.ResponseWriter, status int, r refusal) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"error": struct {
-		refusal
-		CorrelationID string `json:"correlationId"`
-	}{r, uuid.NewString()}}) // the client has gone if this fails
-}
-
-// refuseQuery answers a query that is wrong.
-func refuseQuery(w http.ResponseWriter, err error, v *view) {
-	var wrong *kql.Error
-	if !errors.As(err, &wrong) {
-		refuse(w, http.StatusInternalServerError, refusal{Code: "InternalServerError", Message: err.Error()})
-		return
-	}
-	if v.basic != "" {
-		message := fmt.Sprintf("Table '%s' is of the Basic plan: it can only be queried with the search API", v.basic)
-		if v.search {
-			message = fmt.Sprintf("Table '%s' is not of the Basic or Auxiliary plan: the search API cannot query it", v.basic)
-		}
-		refuse(w, http.StatusBadRequest, refusal{Code: "BadArgumentError", Message: "The request had some invalid properties", Inner: &refusal{Code: "BasicTableError", Message: message}})
-		return
-	}
-	kind, text := "SemanticError", "A semantic error occurred."
-	if wrong.Syntax() {
-		kind, text = "SyntaxError", "A recognition error occurred in the query."
-	}
-	inner := &refusal{Code: wrong.Code, Message: wrong.Message, Token: wrong.Token}
-	if wrong.Line > 0 {
-		inner.Line, inner.Pos = wrong.Line, &wrong.Pos
-	}
-	refuse(w, http.StatusBadRequest, refusal{
-		Code: "BadArgumentError", Message: "The request had some invalid properties",
-		Inner: &refusal{Code: kind, Message: text, Inner: inner},
-	})
-}
-
-type timespan struct{ from, to time.Time }
-
-var isoDuration = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$`)
-
-// parseTimespan reads an ISO 8601 duration, or two times with a slash between.
-func parseTimespan(text string, now time.Time) (*timespan, error) {
-	if text == "" {
-		return nil, nil
-	}
-	wrong := fmt.Errorf("timespan %q is not of ISO 8601", text)
-	if m := isoDuration.FindStringSubmatch(text); m != nil {
-		d := time.Duration(0)
-		for i, unit := range []time.Duration{24 * time.Hour, time.Hour, time.Minute, time.Second} {
-			if m[i+1] != "" {
-				n, err := strconv.Atoi(m[i+1])
-				if err != nil || n > 1e6 {
-					return nil, wrong
-				}
-				d += time.Duration(n) * unit
-			}
-		}
-		return &timespan{now.Add(-d), now.Add(24 * time.Hour)}, nil
-	}
-	first, second, two := strings.Cut(text, "/")
-	from, err1 := time.Parse(time.RFC3339Nano, first)
-	to, err2 := time.Parse(time.RFC3339Nano, second)
-	if !two || err1 != nil || err2 != nil {
-		return nil, wrong
-	}
-	return &timespan{from, to}, nil
-}
-
-// Tables returns the names of the tables there are.
+// Tables returns the names of the tables that have rows.
 func (s *Server) Tables() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.tables))
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
+		if len(s.tables[name].at(time.Time{}).rows) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }

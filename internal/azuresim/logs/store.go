@@ -39,6 +39,16 @@ type member struct {
 
 func newTable() *table { return &table{index: map[string]int{}} }
 
+// standardTable is one that every workspace has, also while it is empty.
+func standardTable() *table {
+	t := newTable()
+	for _, c := range []kql.Column{{Name: "TenantId", Type: "string"}, {Name: "TimeGenerated", Type: "datetime"}, {Name: "Type", Type: "string"}} {
+		t.index[c.Name] = len(t.columns)
+		t.columns = append(t.columns, c)
+	}
+	return t
+}
+
 // put adds a row that was taken in at ingested and is visible from visible on.
 // keep is how many bytes the table holds; zero: all.
 func (t *table) put(o object, ingested, visible time.Time, keep int64) {

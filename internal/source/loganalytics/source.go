@@ -135,14 +135,14 @@ func (s *Source) ends() bool { return s.deps.Once || s.deps.Window != nil }
 // read reads one feed to its end.
 func (s *Source) read(ctx context.Context, f *feed, out source.Output) error {
 	r := &reader{s: s, f: f, log: s.log.With("partition", f.partition())}
-	stream, err := r.open(ctx, out)
+	stream := r.open(ctx, out)
 	if stream == nil {
-		return err
+		return nil // ctx ended
 	}
 	lag, stop := context.WithCancel(ctx)
 	var observer sync.WaitGroup
 	observer.Go(func() { r.observe(lag) })
-	err = window.New(r.config()).Run(ctx, stream)
+	err := window.New(r.config()).Run(ctx, stream)
 	stop()
 	observer.Wait()
 
@@ -178,8 +178,9 @@ type reader struct {
 	complete time.Time // end of the newest complete window; guarded by mu
 }
 
-// open opens the stream, as soon as the checkpoint store answers.
-func (r *reader) open(ctx context.Context, out source.Output) (source.Stream, error) {
+// open opens the stream, as soon as the checkpoint store answers; nil if ctx
+// ends before.
+func (r *reader) open(ctx context.Context, out source.Output) source.Stream {
 	s := r.s
 	origin := event.Origin{
 		Source: s.deps.Name, Tenant: s.cfg.Tenant, TenantID: s.deps.Tenant.ID, Partition: r.f.partition(),
@@ -190,12 +191,15 @@ func (r *reader) open(ctx context.Context, out source.Output) (source.Stream, er
 	}
 	for tries := 1; ; tries++ {
 		stream, err := out.Open(ctx, origin)
-		if err == nil || ctx.Err() != nil {
-			return stream, nil
+		if err == nil {
+			return stream
+		}
+		if ctx.Err() != nil {
+			return nil
 		}
 		r.report(problem{classStore, status.Problem{State: status.Retrying, Reason: err.Error(), Remedy: "check the checkpoint store"}})
 		if !sleep(ctx, s.backoff(tries)) {
-			return nil, nil
+			return nil
 		}
 	}
 }
@@ -403,5 +407,5 @@ func (s *Source) backoff(tries int) time.Duration {
 
 // jitter keeps many partitions from asking at the same moment.
 func jitter(d time.Duration) time.Duration {
-	return d - time.Duration(rand.Int64N(int64(d)/4+1)) //nolint:gosec // no secret
+	return d - time.Duration(rand.Int64N(int64(d)/4+1))
 }

@@ -57,30 +57,30 @@ func encode(heads []time.Time, s *seen, limit int) checkpoint.Cursor {
 
 // decode reads a cursor for so many passes.
 func decode(c checkpoint.Cursor, passes int, s *seen) (heads []time.Time, err error) {
-	fail := func(format string, args ...any) ([]time.Time, error) {
+	fail := func(format string, args ...any) error {
 		text := string(c)
 		if len(text) > 100 {
 			text = text[:100] + "..."
 		}
-		return nil, fmt.Errorf("read the cursor %q: %s; use the program that wrote it, or delete the checkpoint to start over",
+		return fmt.Errorf("read the cursor %q: %s; use the program that wrote it, or delete the checkpoint to start over",
 			text, fmt.Sprintf(format, args...))
 	}
 	rest, ok := strings.CutPrefix(string(c), cursorVersion)
 	if !ok {
-		return fail("it does not begin with %q", cursorVersion)
+		return nil, fail("it does not begin with %q", cursorVersion)
 	}
 	rest, ok = strings.CutPrefix(rest, "read=")
 	if !ok {
-		return fail("it has no read=")
+		return nil, fail("it has no read=")
 	}
 	times, known, hasSeen := strings.Cut(rest, " seen=")
 	for text := range strings.SplitSeq(times, ",") {
 		t, err := time.Parse(time.RFC3339Nano, text)
 		if err != nil {
-			return fail("%q is not a time", text)
+			return nil, fail("%q is not a time", text)
 		}
 		if len(heads) > 0 && t.After(heads[len(heads)-1]) {
-			return fail("its times ascend")
+			return nil, fail("its times ascend")
 		}
 		heads = append(heads, t.UTC())
 	}
@@ -93,9 +93,6 @@ func decode(c checkpoint.Cursor, passes int, s *seen) (heads []time.Time, err er
 	for len(heads) < passes {
 		heads = append(heads, settled)
 	}
-	if passes == 1 && heads[0].After(settled) {
-		heads[0] = settled
-	}
 	if !hasSeen {
 		return heads, nil
 	}
@@ -103,11 +100,11 @@ func decode(c checkpoint.Cursor, passes int, s *seen) (heads []time.Time, err er
 		text, encoded, _ := strings.Cut(group, "@")
 		until, err := time.Parse(time.RFC3339Nano, text)
 		if err != nil {
-			return fail("%q is not a time", text)
+			return nil, fail("%q is not a time", text)
 		}
 		ids, err := base64.RawURLEncoding.DecodeString(encoded)
 		if err != nil || len(ids)%len(Identity{}) != 0 {
-			return fail("its identities are damaged")
+			return nil, fail("its identities are damaged")
 		}
 		for id := range slices.Chunk(ids, len(Identity{})) {
 			e := s.rows[Identity(id)]

@@ -191,7 +191,7 @@ func (b *binder) binary(e *binary, s *scope) bound {
 			return boolOf(y.eval(r).plain().truth())
 		}}
 	case "==", "!=", "<", "<=", ">", ">=":
-		if !comparable(x.kind, y.kind) {
+		if !alike(x.kind, y.kind) {
 			b.fail(e.offset(), "SEM0064", "Cannot compare values of types %s and %s. Try adding explicit casts", x.kind, y.kind)
 		}
 		op := e.op
@@ -226,7 +226,8 @@ func (b *binder) binary(e *binary, s *scope) bound {
 	}
 }
 
-func comparable(a, b string) bool {
+// alike tells types whose values can be compared.
+func alike(a, b string) bool {
 	number := func(k string) bool { return k == typeLong || k == typeReal }
 	return a == b || number(a) && number(b) || a == typeDynamic || b == typeDynamic
 }
@@ -316,7 +317,7 @@ func (b *binder) among(e *among, s *scope) bound {
 	}
 	op := e.op
 	if op == "between" {
-		if len(all) != 3 || !comparable(all[0].kind, all[1].kind) {
+		if len(all) != 3 || !alike(all[0].kind, all[1].kind) {
 			b.fail(e.offset(), "SEM0064", "between: the bounds must be of the type of the value")
 		}
 		span := all[0].kind == typeDatetime && all[2].kind == typeTimespan // datetime .. 1d

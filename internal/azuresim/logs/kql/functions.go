@@ -25,7 +25,7 @@ func (b *binder) call(e *call, s *scope) bound {
 		}
 		return all
 	}
-	simpleCall := func(kind string, n int, f func([]value) value) bound { return derived(kind, args(n, n), f) }
+	simpleCall := func(kind string, f func([]value) value) bound { return derived(kind, args(1, 1), f) }
 	switch e.name {
 	case "now":
 		a := args(0, 1)
@@ -64,7 +64,7 @@ func (b *binder) call(e *call, s *scope) bound {
 		return derived(typeBool, a, func(v []value) value { return boolOf(!v[0].truth()) })
 	case "isempty", "isnotempty", "isnull", "isnotnull":
 		name := e.name
-		return simpleCall(typeBool, 1, func(v []value) value {
+		return simpleCall(typeBool, func(v []value) value {
 			switch name {
 			case "isempty":
 				return boolOf(v[0].text() == "")
@@ -77,9 +77,9 @@ func (b *binder) call(e *call, s *scope) bound {
 			}
 		})
 	case "tostring":
-		return simpleCall(typeString, 1, func(v []value) value { return textOf(v[0].text()) })
+		return simpleCall(typeString, func(v []value) value { return textOf(v[0].text()) })
 	case "toint", "tolong":
-		return simpleCall(typeLong, 1, func(v []value) value {
+		return simpleCall(typeLong, func(v []value) value {
 			p := v[0].plain()
 			if p.isNumber() && !p.null {
 				return longOf(int64(p.float()))
@@ -88,12 +88,12 @@ func (b *binder) call(e *call, s *scope) bound {
 			return value{kind: typeLong, i: i, null: err != nil}
 		})
 	case "toreal", "todouble":
-		return simpleCall(typeReal, 1, func(v []value) value {
+		return simpleCall(typeReal, func(v []value) value {
 			f, err := strconv.ParseFloat(strings.TrimSpace(v[0].text()), 64)
 			return value{kind: typeReal, f: f, null: err != nil}
 		})
 	case "tobool":
-		return simpleCall(typeBool, 1, func(v []value) value {
+		return simpleCall(typeBool, func(v []value) value {
 			switch strings.ToLower(v[0].text()) {
 			case "true", "1":
 				return boolOf(true)
@@ -103,7 +103,7 @@ func (b *binder) call(e *call, s *scope) bound {
 			return nullOf(typeBool)
 		})
 	case "todatetime":
-		return simpleCall(typeDatetime, 1, func(v []value) value {
+		return simpleCall(typeDatetime, func(v []value) value {
 			if v[0].kind == typeDatetime {
 				return v[0]
 			}
@@ -111,12 +111,12 @@ func (b *binder) call(e *call, s *scope) bound {
 			return value{kind: typeDatetime, i: ticks, null: !ok}
 		})
 	case "totimespan":
-		return simpleCall(typeTimespan, 1, func(v []value) value {
+		return simpleCall(typeTimespan, func(v []value) value {
 			ticks, ok := parseSpan(v[0].text())
 			return value{kind: typeTimespan, i: ticks, null: !ok}
 		})
 	case "parse_json", "todynamic":
-		return simpleCall(typeDynamic, 1, func(v []value) value {
+		return simpleCall(typeDynamic, func(v []value) value {
 			if t := v[0].text(); json.Valid([]byte(t)) {
 				return jsonOf(t)
 			}
@@ -127,9 +127,9 @@ func (b *binder) call(e *call, s *scope) bound {
 		if e.name == "toupper" {
 			f = strings.ToUpper
 		}
-		return simpleCall(typeString, 1, func(v []value) value { return textOf(f(v[0].text())) })
+		return simpleCall(typeString, func(v []value) value { return textOf(f(v[0].text())) })
 	case "strlen":
-		return simpleCall(typeLong, 1, func(v []value) value { return longOf(int64(len([]rune(v[0].text())))) })
+		return simpleCall(typeLong, func(v []value) value { return longOf(int64(len([]rune(v[0].text())))) })
 	case "strcat":
 		return derived(typeString, args(1, 64), func(v []value) value {
 			var out strings.Builder

@@ -33,8 +33,14 @@ var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
 func database() memory {
 	events := &list{columns: []Column{
-		{"TimeGenerated", "datetime"}, {"User", "string"}, {"Code", "long"}, {"Score", "real"}, {"Ok", "bool"},
-		{"Details", "dynamic"}, {"Took", "timespan"}, {"Big", "long"},
+		{"TimeGenerated", "datetime"},
+		{"User", "string"},
+		{"Code", "long"},
+		{"Score", "real"},
+		{"Ok", "bool"},
+		{"Details", "dynamic"},
+		{"Took", "timespan"},
+		{"Big", "long"},
 	}}
 	row := func(minute int, cells string) {
 		var raw []json.RawMessage

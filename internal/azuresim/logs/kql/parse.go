@@ -1,6 +1,9 @@
 package kql
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Query is a query that was parsed.
 type Query struct {
@@ -380,6 +383,9 @@ func (p *parser) conjunction() expression {
 	return a
 }
 
+// symbols are the comparisons that are not words.
+func symbols() []string { return []string{"==", "!=", "=~", "!~", "<", "<=", ">", ">="} }
+
 // comparisons by word; each but between has a negation with "!" in front.
 const words = " has has_cs contains contains_cs startswith endswith "
 
@@ -398,7 +404,7 @@ func (p *parser) comparison() expression {
 	}
 	var out expression
 	switch {
-	case t.kind == symbol && !negated && strings.Contains(" == != =~ !~ < <= > >= ", " "+op+" "):
+	case t.kind == symbol && !negated && slices.Contains(symbols(), op):
 		p.at++
 		return &binary{at(t.at), op, a, p.sum()}
 	case t.kind != name && !negated:

@@ -181,7 +181,7 @@ func (b *binder) narrow(r *rows, e expression) {
 		return
 	}
 	c, ok := x.a.(*call)
-	if !ok || c.name != "ingestion_time" || !strings.Contains(" < <= > >= == ", " "+x.op+" ") {
+	if !ok || c.name != "ingestion_time" || !slices.Contains(symbols(), x.op) {
 		return
 	}
 	v := b.bind(x.b, &r.scope)

@@ -95,40 +95,36 @@ func (b *binder) aggregate(e expression, s *scope) aggregate {
 	if !ok {
 		b.fail(e.offset(), "SEM0001", "summarize: an aggregate such as count() is expected")
 	}
-	bind := func(n int) []bound {
-		if len(c.args) != n {
-			b.fail(c.offset(), "SEM0219", "%s(): function expects %d argument(s)", c.name, n)
+	bind := func() []bound {
+		if len(c.args) != 1 {
+			b.fail(c.offset(), "SEM0219", "%s(): function expects 1 argument", c.name)
 		}
-		var all []bound
-		for _, a := range c.args {
-			all = append(all, b.bind(a, s))
-		}
-		return all
+		return []bound{b.bind(c.args[0], s)}
 	}
 	switch c.name {
 	case "count":
 		return aggregate{typeLong, nil, func() accumulator { return &counter{} }}
 	case "countif":
-		a := bind(1)
+		a := bind()
 		b.wantBool(c.args[0], a[0])
 		return aggregate{typeLong, a, func() accumulator { return &counter{} }}
 	case "sum", "avg":
-		a := bind(1)
+		a := bind()
 		kind, mean := a[0].kind, c.name == "avg"
 		if kind == typeDynamic || mean {
 			kind = typeReal
 		}
 		return aggregate{kind, a, func() accumulator { return &total{kind: kind, mean: mean} }}
 	case "min", "max":
-		a, sign := bind(1), 1
+		a, sign := bind(), 1
 		if c.name == "max" {
 			sign = -1
 		}
 		return aggregate{a[0].kind, a, func() accumulator { return &extreme{kind: a[0].kind, sign: sign} }}
 	case "dcount":
-		return aggregate{typeLong, bind(1), func() accumulator { return &different{map[string]bool{}} }}
+		return aggregate{typeLong, bind(), func() accumulator { return &different{map[string]bool{}} }}
 	case "any", "take_any":
-		a := bind(1)
+		a := bind()
 		return aggregate{a[0].kind, a, func() accumulator { return &anyOf{} }}
 	}
 	b.fail(c.offset(), "SEM0260", "Unknown aggregate: '%s'", c.name)

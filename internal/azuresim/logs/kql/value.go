@@ -36,7 +36,6 @@ func boolOf(b bool) value      { return value{kind: typeBool, b: b} }
 func longOf(i int64) value     { return value{kind: typeLong, i: i} }
 func realOf(f float64) value   { return value{kind: typeReal, f: f} }
 func textOf(s string) value    { return value{kind: typeString, s: s} }
-func timeOf(t time.Time) value { return value{kind: typeDatetime, i: Ticks(t)} }
 func spanOf(ticks int64) value { return value{kind: typeTimespan, i: ticks} }
 func jsonOf(s string) value    { return value{kind: typeDynamic, s: s, null: s == "null" || s == ""} }
 func nullOf(kind string) value { return value{kind: kind, null: kind != typeString} }
