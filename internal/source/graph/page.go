@@ -1,12 +1,14 @@
 package graph
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // errDamaged says that an answer is not what Graph sends: it was cut, or a proxy
@@ -25,60 +27,65 @@ func (e *consumerError) Unwrap() error { return e.err }
 // was read to its end. An error of each comes back as a *consumerError; all
 // others are errDamaged, or the reader's.
 func splitPage(r io.Reader, each func(object []byte) error) (next string, err error) {
-	d := json.NewDecoder(r)
+	// Graph's bytes are passed on as they are, also where they are odd.
+	d := jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	damaged := func(err error) error {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("it ends in the middle")
 		}
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	if open, err := d.Token(); err != nil {
+	open := func(kind jsontext.Kind, rule string) error {
+		token, err := d.ReadToken()
+		if err == nil && token.Kind() != kind {
+			err = errors.New(rule)
+		}
+		return err
+	}
+	if err := open('{', "it is not an object"); err != nil {
 		return "", damaged(err)
-	} else if open != json.Delim('{') {
-		return "", damaged(errors.New("it is not an object"))
 	}
 	hasValue := false
-	for d.More() {
-		name, err := d.Token()
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
 		if err != nil {
 			return "", damaged(err)
 		}
-		switch name {
+		switch name.String() {
 		case "value":
 			hasValue = true
-			if open, err := d.Token(); err != nil {
+			if err := open('[', "its value is not a list"); err != nil {
 				return "", damaged(err)
-			} else if open != json.Delim('[') {
-				return "", damaged(errors.New("its value is not a list"))
 			}
-			for d.More() {
-				var object json.RawMessage
-				if err := d.Decode(&object); err != nil {
+			for d.PeekKind() != ']' {
+				object, err := d.ReadValue()
+				if err != nil {
 					return "", damaged(err)
 				}
-				if err := each(object); err != nil {
+				if err := each(bytes.Clone(object)); err != nil { // the decoder's memory is used again
 					return "", &consumerError{err}
 				}
 			}
-			if _, err := d.Token(); err != nil { // the closing bracket
+			if _, err := d.ReadToken(); err != nil { // the closing bracket
 				return "", damaged(err)
 			}
 		case "@odata.nextLink":
-			var link *string
-			if err := d.Decode(&link); err != nil {
+			link, err := d.ReadToken()
+			switch {
+			case err != nil:
 				return "", damaged(err)
-			}
-			if link != nil {
-				next = *link
+			case link.Kind() == '"':
+				next = link.String()
+			case link.Kind() != 'n': // null
+				return "", damaged(errors.New("its nextLink is not text"))
 			}
 		default:
-			var other json.RawMessage
-			if err := d.Decode(&other); err != nil {
+			if err := d.SkipValue(); err != nil {
 				return "", damaged(err)
 			}
 		}
 	}
-	if _, err := d.Token(); err != nil { // the closing brace
+	if _, err := d.ReadToken(); err != nil { // the closing brace
 		return "", damaged(err)
 	}
 	if !hasValue {

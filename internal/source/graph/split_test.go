@@ -125,3 +125,22 @@ func FuzzCheckLink(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkSplitPage(b *testing.B) {
+	var page bytes.Buffer
+	page.WriteString(`{"@odata.context":"c","value":[`)
+	for i := range 1000 {
+		if i > 0 {
+			page.WriteByte(',')
+		}
+		page.Write(object("object", "createdDateTime", "2026-01-02T03:04:05Z", "text", strings.Repeat("of a sign-in ", 400)))
+	}
+	page.WriteString("]}")
+	b.SetBytes(int64(page.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := splitPage(bytes.NewReader(page.Bytes()), func([]byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
