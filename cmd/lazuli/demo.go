@@ -125,8 +125,8 @@ func (d *demoCommand) Run(ctx context.Context, t terminal) error {
 }
 
 // demoDoors lets logs leave as they would: flow logs can only be archived, those
-// of Storage are too many for most to stream, Sentinel has the audits, and what Identity Protection finds
-// is little enough to ask Graph for.
+// of Storage are too many for most to stream, Sentinel has the audits, and what
+// Identity Protection finds is little enough to ask Graph for.
 func demoDoors(category string) []azuresim.Door {
 	switch category {
 	case "FlowLogFlowEvent", "NetworkSecurityGroupFlowEvent", "StorageRead", "StorageWrite", "StorageDelete":

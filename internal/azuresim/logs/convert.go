@@ -140,7 +140,14 @@ func (b *builder) entra(table string, r object) {
 		b.text("ResourceGroup", "Microsoft.aadiam")
 	}
 	for _, m := range properties {
+		if graph && (strings.HasPrefix(m.name, "__") || strings.HasPrefix(m.name, "C_")) {
+			continue // the table has no such columns
+		}
 		switch m.name {
+		case "UserPrincipalObjectID":
+			if properties.text("C_Idtyp") == "user" {
+				b.add("UserId", m.value)
+			}
 		case "ipAddress":
 			name := "IpAddress"
 			if signIn || graph {
