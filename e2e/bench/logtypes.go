@@ -29,6 +29,8 @@ func logTypes(rounds int, corpus string) error {
 	if err != nil {
 		return err
 	}
+	messages, events, _ := sample()
+	groups = append(groups, &group{name: "events of the built-in Azure", payload: bytes.Join(messages, []byte("\n")), events: events})
 	if corpus != "" {
 		mix, err := corpusRecords(corpus)
 		if err != nil {
@@ -136,7 +138,7 @@ func goldenRecords() ([]*group, error) {
 
 // corpusRecords is every record of the files in a folder, as decode cuts them.
 func corpusRecords(folder string) (*group, error) {
-	mix := &group{name: "all records of the corpus"}
+	mix := &group{name: "all records of the samples"}
 	var d decode.Decoder
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasSuffix(path, "-expected.json") || strings.HasSuffix(path, ".schema.json") {
