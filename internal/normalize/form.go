@@ -62,7 +62,7 @@ var memberNamings = map[string]memberNaming{"keep": sameNames, "camel_case": cam
 
 // forms finds the form of a record.
 type forms struct {
-	byDoor map[string][]*form // "log_analytics:signinlogs", "graph:signins"
+	byDoor map[string][]*form // "log_analytics:auditlogs", "graph:riskyusers"
 	known  []*form            // those known by their members
 }
 
