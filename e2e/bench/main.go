@@ -22,9 +22,9 @@ import (
 )
 
 func main() {
-	megabytes := flag.Int("mb", 200, "size of the hub that is read, in MB")
+	megabytes := flag.Int("mb", 200, "size of the hub that is read, and of what each sink gets, in MB")
 	rounds := flag.Int("rounds", 3, "runs of each; the median counts")
-	only := flag.String("only", "", "memory, hub or logs: only that part")
+	only := flag.String("only", "", "memory, hub, sinks or logs: only that part")
 	rows := flag.Int("rows", 500_000, "rows of the hour that is read from Log Analytics")
 	corpus := flag.String("corpus", "", "folder of sample files, measured beside the log types")
 	role := flag.String("role", "", "internal: what a child process does")
@@ -50,6 +50,9 @@ func measure(megabytes, rounds, rows int, only, corpus string) error {
 	if only == "logs" {
 		return logAnalytics(rows)
 	}
+	if only == "sinks" {
+		return sinks(megabytes, rounds)
+	}
 	if only != "hub" {
 		inMemory(rounds)
 		if err := logTypes(rounds, corpus); err != nil {
@@ -60,6 +63,9 @@ func measure(megabytes, rounds, rows int, only, corpus string) error {
 		return nil
 	}
 	if err := hubs(megabytes, rounds); err != nil || only == "hub" {
+		return err
+	}
+	if err := sinks(megabytes, rounds); err != nil {
 		return err
 	}
 	return logAnalytics(rows)
