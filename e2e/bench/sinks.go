@@ -17,6 +17,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -59,8 +60,8 @@ func sinks(megabytes, rounds int) error {
 	}
 	fmt.Printf("## Sinks\n\n%d MB of ECS events of %d bytes on average, 4 workers, median of %d runs in turn. The server is in the same process and throws "+
 		"away what it reads. The bare client sends requests that were built before; with gzip it compresses them as it sends.\n\n", megabytes, size/len(events), rounds)
-	fmt.Println("| sink | compression | events/s | MB/s | bare client MB/s | ratio | allocations per event |")
-	fmt.Println("|---|---|---|---|---|---|---|")
+	fmt.Println("| sink | compression | events/s | MB/s | bare client MB/s | ratio (wall) | CPU s/GB | bare CPU s/GB | ratio (CPU) | allocations per event |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	for _, open := range []func([]event.Event) (*contender, error){
 		benchAzureMonitor("none"), benchAzureMonitor("gzip"), benchElastic("none"), benchElastic("gzip"),
 		benchSplunk("none"), benchSplunk("gzip"), benchHTTP("none"), benchHTTP("gzip"), benchGRPC,
@@ -87,41 +88,42 @@ func (c *contender) measure(megabytes, rounds int) error {
 		count += len(b)
 	}
 	turns := max(1, megabytes*1_000_000/size)
-	var own, bare, allocs []float64
+	var own, bare []usage
+	var allocs []float64
 	for range rounds {
-		seconds, err := timeBatches(len(c.batches)*turns, func(ctx context.Context, i int) error { return c.bare(ctx, i%len(c.batches)) })
+		used, err := timeBatches(len(c.batches)*turns, func(ctx context.Context, i int) error { return c.bare(ctx, i%len(c.batches)) })
 		if err != nil {
 			return fmt.Errorf("bare client: %w", err)
 		}
-		bare = append(bare, seconds)
+		bare = append(bare, used)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		seconds, err = timeBatches(len(c.batches)*turns, func(ctx context.Context, i int) error { return c.sink.Deliver(ctx, c.batches[i%len(c.batches)]) })
+		used, err = timeBatches(len(c.batches)*turns, func(ctx context.Context, i int) error { return c.sink.Deliver(ctx, c.batches[i%len(c.batches)]) })
 		if err != nil {
 			return err
 		}
 		runtime.ReadMemStats(&after)
-		own = append(own, seconds)
+		own = append(own, used)
 		allocs = append(allocs, float64(after.Mallocs-before.Mallocs)/float64(count*turns))
 	}
-	for _, s := range [][]float64{own, bare, allocs} {
-		slices.Sort(s)
-	}
-	o, b := own[rounds/2], bare[rounds/2]
+	slices.Sort(allocs)
+	o, b := median(own), median(bare)
 	mb := float64(size*turns) / 1e6
-	fmt.Printf("| %s | %.0f | %.0f | %.0f | %.0f %% | %.1f |\n", c.name, float64(count*turns)/o, mb/o, mb/b, 100*b/o, allocs[rounds/2])
+	fmt.Printf("| %s | %.0f | %.0f | %.0f | %.0f %% | %.1f | %.1f | %.0f %% | %.1f |\n", c.name, float64(count*turns)/o.wall, mb/o.wall, mb/b.wall,
+		100*b.wall/o.wall, o.cpu/mb*1e3, b.cpu/mb*1e3, 100*b.cpu/o.cpu, allocs[rounds/2])
 	return nil
 }
 
-// timeBatches does n things with four workers and returns how long it took.
-func timeBatches(n int, do func(ctx context.Context, i int) error) (float64, error) {
+// timeBatches does n things with four workers and returns what that took, of
+// the server too.
+func timeBatches(n int, do func(ctx context.Context, i int) error) (usage, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	var next atomic.Int64
 	var mu sync.Mutex
 	var errs []error
 	var wg sync.WaitGroup
-	begin := time.Now()
+	before, begin := cpuSeconds(), time.Now()
 	for range 4 {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
@@ -135,7 +137,16 @@ func timeBatches(n int, do func(ctx context.Context, i int) error) (float64, err
 		})
 	}
 	wg.Wait()
-	return time.Since(begin).Seconds(), errors.Join(errs...)
+	return usage{wall: time.Since(begin).Seconds(), cpu: cpuSeconds() - before}, errors.Join(errs...)
+}
+
+// cpuSeconds is the processor time of this process so far.
+func cpuSeconds() float64 {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		panic(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano()).Seconds()
 }
 
 // sampleEvents is about 20 MB of ECS events.

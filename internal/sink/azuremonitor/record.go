@@ -99,7 +99,7 @@ func (f *former) form(i int, e *event.Event) (record, error) {
 	switch {
 	case len(f.columns) > 0:
 		err = f.row(&r, e)
-	case len(e.Data) > f.maxField || bytes.Contains(e.Data, []byte(`"`+timeColumn+`"`)) || len(e.Data) < 2 || e.Data[0] != '{':
+	case len(e.Data) > f.maxField || bytes.Contains(e.Data, []byte(timeColumn+`"`)) || len(e.Data) < 2 || e.Data[0] != '{':
 		err = f.document(&r, e)
 	default:
 		f.open(r.at)

@@ -18,6 +18,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/sink"
+	"github.com/lazuli-logs/lazuli/internal/sink/grpc/plugins"
 	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 )
 
@@ -187,17 +188,26 @@ func TestEventsOfOneIDAreToldApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.round = &round{waiting: map[string][]int{}, acked: make([]bool, 2)}
-	st.expect("a")
-	st.expect("a")
-	if st.note("a"); st.round.open != 1 {
-		t.Errorf("one acknowledgement left %d of 2 logs open; want 1", st.round.open)
+	st.round = newRound([]plugins.Log{{Id: "a"}, {Id: "a"}, {Id: "c"}})
+	st.round.sent.Store(2)
+	want := func(what string, done int64) {
+		t.Helper()
+		if got := st.round.done.Load(); got != done {
+			t.Errorf("%s: %d logs are acknowledged, want %d", what, got, done)
+		}
 	}
-	st.note("b")
 	st.note("a")
-	if st.note("a"); st.round.open != 0 {
-		t.Errorf("three acknowledgements left %d of 2 logs open; want none", st.round.open)
-	}
+	want("one acknowledgement for an id that was sent twice", 1)
+	st.note("b")
+	want("an unknown id", 1)
+	st.note("c")
+	want("a log that was not sent yet", 1)
+	st.note("a")
+	st.note("a")
+	want("three acknowledgements for two logs", 2)
+	st.round.sent.Store(3)
+	st.note("c")
+	want("the last one, now that it was sent", 3)
 	st.cancel()
 	<-st.dead
 }

@@ -253,7 +253,7 @@ func (d *delivery) attempt(logs []plugins.Log, todo []int, window int) (left []i
 	switch late := errors.Is(err, context.DeadlineExceeded); {
 	case len(left) == 0:
 		return nil, nil
-	case late && r.last < 0 && r.sent == len(todo):
+	case late && r.last < 0 && r.sent.Load() == int64(len(todo)):
 		err = fmt.Errorf("%w (%w)", err, errSilent)
 	case late && r.gap():
 		err = fmt.Errorf("%w (%w)", err, errGap)

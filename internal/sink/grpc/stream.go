@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -26,13 +27,30 @@ type stream struct {
 }
 
 // round is the logs of one delivery on one stream, by their place in the order
-// of sending.
+// of sending. The sender writes sent; the rest is the receiver's until the round
+// is over.
 type round struct {
-	waiting map[string][]int // sent and not acknowledged, oldest first
+	waiting map[string][]int // by id, oldest first; not acknowledged
 	acked   []bool
-	sent    int
-	open    int // sent and not acknowledged
 	last    int // the newest that was acknowledged, -1 if none
+
+	sent atomic.Int64
+	done atomic.Int64 // acknowledged
+}
+
+func newRound(logs []plugins.Log) *round {
+	r := &round{waiting: make(map[string][]int, len(logs)), acked: make([]bool, len(logs)), last: -1}
+	places := make([]int, len(logs))
+	for i := range logs {
+		places[i] = i
+		id := logs[i].GetId()
+		if other := r.waiting[id]; other != nil {
+			r.waiting[id] = append(other, i)
+		} else {
+			r.waiting[id] = places[i : i+1 : i+1]
+		}
+	}
+	return r
 }
 
 func newStream(rpc grpc.BidiStreamingClient[plugins.Log, plugins.Ack], cancel context.CancelFunc, cumulative bool) *stream {
@@ -82,10 +100,11 @@ func (s *stream) note(id string) {
 	}
 }
 
-// take returns the oldest open log with that id.
+// take returns the oldest open log with that id. One that was not sent yet is not
+// open: the acknowledgement is of an earlier delivery.
 func (r *round) take(id string) (i int, ok bool) {
 	places := r.waiting[id]
-	for len(places) > 0 && !ok {
+	for len(places) > 0 && int64(places[0]) < r.sent.Load() && !ok {
 		i, places = places[0], places[1:]
 		ok = !r.acked[i] // else a later one was acknowledged for it too
 	}
@@ -100,7 +119,7 @@ func (r *round) take(id string) (i int, ok bool) {
 func (r *round) confirm(i int) {
 	if !r.acked[i] {
 		r.acked[i] = true
-		r.open--
+		r.done.Add(1)
 		r.last = max(r.last, i)
 	}
 }
@@ -113,34 +132,17 @@ func (s *stream) begin(n int) *round {
 	return s.round
 }
 
-// expect says that the next log is about to be sent.
-func (s *stream) expect(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.round
-	r.waiting[id] = append(r.waiting[id], r.sent)
-	r.sent++
-	r.open++
-}
-
-// atMost waits until no more than n logs are unacknowledged. It returns false if
-// the stream has died.
-func (s *stream) atMost(n int) bool {
-	for {
-		s.mu.Lock()
-		open := s.round.open
-		s.mu.Unlock()
-		if open <= n {
-			return true
-		}
+// atMost waits until no more than n logs of the round are unacknowledged. It
+// returns false if the stream has died before.
+func (s *stream) atMost(r *round, n int) bool {
+	for r.sent.Load()-r.done.Load() > int64(n) {
 		select {
 		case <-s.changed:
 		case <-s.dead:
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.round.open <= n
+			return r.sent.Load()-r.done.Load() <= int64(n)
 		}
 	}
+	return true
 }
 
 // send sends logs with at most window of them unacknowledged, and waits for the
@@ -149,16 +151,16 @@ func (s *stream) atMost(n int) bool {
 func (s *stream) send(ctx context.Context, logs []plugins.Log, window int, confirm bool) (*round, error) {
 	// Send and Recv know the stream's context only.
 	stop := context.AfterFunc(ctx, s.cancel)
-	r := &round{waiting: make(map[string][]int, len(logs)), acked: make([]bool, len(logs)), last: -1}
+	r := newRound(logs)
 	s.mu.Lock()
 	s.round = r
 	s.mu.Unlock()
 	alive := true
 	for i := 0; i < len(logs) && alive; i++ {
-		if confirm && !s.atMost(window-1) {
+		if confirm && !s.atMost(r, window-1) {
 			break
 		}
-		s.expect(logs[i].GetId())
+		r.sent.Add(1)
 		if err := s.rpc.Send(&logs[i]); err != nil {
 			<-s.dead // Recv knows the reason
 			alive = false
@@ -166,8 +168,8 @@ func (s *stream) send(ctx context.Context, logs []plugins.Log, window int, confi
 			s.note(logs[i].GetId())
 		}
 	}
-	if alive && r.sent == len(logs) { // sent is written by this goroutine alone
-		s.atMost(0)
+	if alive && r.sent.Load() == int64(len(logs)) {
+		s.atMost(r, 0)
 	}
 	ended := !stop()
 	s.mu.Lock()
