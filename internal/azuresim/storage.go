@@ -36,6 +36,10 @@ type StorageOptions struct {
 	AppendEvery, FlowEvery time.Duration
 	// Keep is how long blobs of logs stay after their hour; zero: for ever.
 	Keep time.Duration
+	// LateShare makes one batch in so many, in the first quarter of an hour, late: it
+	// goes to the blob of the hour before, which collectors look at less often. Zero:
+	// 8. Negative: none.
+	LateShare int
 }
 
 func (o StorageOptions) withDefaults() StorageOptions {
@@ -44,6 +48,9 @@ func (o StorageOptions) withDefaults() StorageOptions {
 	}
 	if o.FlowEvery <= 0 {
 		o.FlowEvery = time.Minute
+	}
+	if o.LateShare == 0 {
+		o.LateShare = 8
 	}
 	return o
 }
@@ -79,7 +86,8 @@ func (s *Sim) makeStorage() (err error) {
 	if s.Queues, err = queues.New(options); err != nil {
 		return err
 	}
-	s.archive = archive.New(archive.Options{Store: s.Blobs, Account: storageAccount, Keep: s.options.Storage.Keep, Now: s.options.Now})
+	growth := s.options.Storage.withDefaults()
+	s.archive = archive.New(archive.Options{Store: s.Blobs, Account: storageAccount, Keep: growth.Keep, LateShare: growth.LateShare, Now: s.options.Now})
 	s.doors[Storage] = storageDoor{s}
 	if name := s.options.Storage.NoticeQueue; name != "" {
 		return s.Queues.CreateQueue(storageAccount, name)

@@ -21,7 +21,7 @@ func start(t *testing.T, now *time.Time, keep time.Duration) (*blobs.Server, *ar
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, archive.New(archive.Options{Store: s, Account: account, Keep: keep, Now: clock})
+	return s, archive.New(archive.Options{Store: s, Account: account, Keep: keep, LateShare: 8, Now: clock})
 }
 
 func add(t *testing.T, w *archive.Writer, category, record string) {

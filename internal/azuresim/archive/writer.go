@@ -16,10 +16,8 @@ const (
 	// What is larger is flushed at once. An append blob takes 50,000 blocks.
 	flushLines = 256 << 10
 	flushFlows = 1 << 20
-	// In the first minutes of an hour one batch in so many is late: it goes to the
-	// blob of the hour before.
+	// In the first minutes of an hour some batches are late.
 	lateMinutes = 15
-	lateShare   = 8
 
 	flowHead = `{"records":[`
 	flowTail = `]}`
@@ -40,7 +38,10 @@ type Options struct {
 	// Keep is how long blobs stay after their hour, as by a lifecycle rule; zero:
 	// for ever.
 	Keep time.Duration
-	Now  func() time.Time // nil: time.Now
+	// LateShare makes one batch in so many, in the first minutes of an hour, go to
+	// the blob of the hour before; zero: none.
+	LateShare int
+	Now       func() time.Time // nil: time.Now
 }
 
 // Writer archives records. It is safe for concurrent use.
@@ -77,7 +78,8 @@ func (w *Writer) Add(category string, records ...[]byte) error {
 	defer w.mu.Unlock()
 	now := w.options.Now().UTC()
 	hour := now.Truncate(time.Hour)
-	if w.batches++; w.batches%lateShare == 0 && now.Minute() < lateMinutes {
+	w.batches++
+	if share := w.options.LateShare; share > 0 && w.batches%share == 0 && now.Minute() < lateMinutes {
 		hour = hour.Add(-time.Hour)
 	}
 	for _, record := range records {
