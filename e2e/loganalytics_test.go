@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,49 +87,6 @@ func TestAWorkspaceIsReadCompletely(t *testing.T) {
 	}
 	if report := ledger.Report(); report.Lost > 0 || report.Duplicated > 0 || report.NoID > 0 || report.Delivered != 7000 {
 		t.Errorf("%v, want each record once; lost for example %v", report, ledger.Lost(5))
-	}
-}
-
-// What leaves by the hub and by the workspace is the same event, with the same
-// id: a destination that drops repeats has each once.
-func TestRowsAreTheEventsOfTheHub(t *testing.T) {
-	sim := startSim(t, azuresim.Options{Seed: 22, RetainBytes: -1, Logs: azuresim.LogsOptions{Unlimited: true}, Doors: func(category string) []azuresim.Door {
-		if slices.Contains(inWorkspace, category) {
-			return []azuresim.Door{azuresim.EventHubs, azuresim.LogAnalytics}
-		}
-		return []azuresim.Door{azuresim.EventHubs}
-	}})
-	if _, err := sim.Produce(t.Context(), 3000, 0); err != nil {
-		t.Fatal(err)
-	}
-	dir, file := writeConfig(t, workspaceToFile(sim, ""))
-	if r := execute(t, "", hubEnv(sim), "run", "-c", file, "--once"); r.status != 0 {
-		t.Fatalf("status %d\n%s", r.status, r.stderr)
-	}
-	output, err := os.ReadFile(filepath.Join(dir, "events.ndjson"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids, twice := map[uint64]string{}, 0
-	for line := range bytes.Lines(output) {
-		var e struct {
-			Event struct{ ID string }
-		}
-		numbers, _ := sim.Ledger.IDs(nil, line)
-		if err := json.Unmarshal(line, &e); err != nil || e.Event.ID == "" || len(numbers) != 1 {
-			t.Fatalf("%v, id %q, records %d in %s", err, e.Event.ID, numbers, line)
-		}
-		before, known := ids[numbers[0]]
-		if known {
-			twice++
-			if before != e.Event.ID {
-				t.Errorf("record %d is %q by one door and %q by the other: %s", numbers[0], before, e.Event.ID, line)
-			}
-		}
-		ids[numbers[0]] = e.Event.ID
-	}
-	if len(ids) != 3000 || twice < 1500 {
-		t.Errorf("%d records, %d of them by both doors; want 3000 and most", len(ids), twice)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/source/window"
 )
 
-var schedules = flag.Uint64("schedules", 1000, "how many random schedules are played")
+var schedules = flag.Uint64("schedules", 400, "how many random schedules are played")
 
 // row is one row of the simulated feed. Rows with the same id are equal.
 type row struct {
