@@ -186,3 +186,40 @@ telemetry: {listen: "127.0.0.1:0"}
 		t.Log(r)
 	}
 }
+
+// TestBackfillOfGraph reads a range of a feed beside the checkpoints.
+func TestBackfillOfGraph(t *testing.T) {
+	t.Parallel()
+	sim := startSim(t, azuresim.Options{
+		Seed: seedOf(t), RetainBytes: -1,
+		Now: func() time.Time { return time.Now().Add(-5 * time.Minute) },
+		Doors: func(category string) []azuresim.Door {
+			if category == "AuditLogs" {
+				return []azuresim.Door{azuresim.Graph}
+			}
+			return nil
+		},
+	})
+	if _, err := sim.Produce(t.Context(), 1500, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir, file := writeConfig(t, tenantOf(sim.Endpoints)+`
+sources:
+  audits: {type: graph, tenant: kestrel, feeds: [directory_audits]}
+sinks:
+  out: {type: file, path: "%DIR%/events.ndjson"}
+checkpoint: {path: "%DIR%/checkpoints"}
+dead_letters: {path: "%DIR%/dead-letters"}
+`)
+	ran := execute(t, "", []string{"SECRET=" + sim.Endpoints.ClientSecret}, "backfill", "-c", file, "--source", "audits", "--from", "8h")
+	if ran.status != 0 {
+		t.Fatalf("the backfill ended with %d:\n%s", ran.status, ran.stderr)
+	}
+	if got, want := len(kindsByID(t, filepath.Join(dir, "events.ndjson"))), sim.Graph.Count("auditLogs/directoryAudits"); got != want || want == 0 {
+		t.Errorf("%d events, want %d\n%s", got, want, ran.stderr)
+	}
+	saved, err := filepath.Glob(filepath.Join(dir, "checkpoints", "*", "*"))
+	if err != nil || len(saved) > 0 {
+		t.Errorf("checkpoints were saved: %q, %v", saved, err)
+	}
+}
