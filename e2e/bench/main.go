@@ -24,7 +24,7 @@ import (
 func main() {
 	megabytes := flag.Int("mb", 200, "size of the hub that is read, and of what each sink gets, in MB")
 	rounds := flag.Int("rounds", 3, "runs of each; the median counts")
-	only := flag.String("only", "", "memory, hub, sinks or logs: only that part")
+	only := flag.String("only", "", "memory, hub, storage, sinks or logs: only that part")
 	rows := flag.Int("rows", 500_000, "rows of the hour that is read from Log Analytics")
 	corpus := flag.String("corpus", "", "folder of sample files, measured beside the log types")
 	role := flag.String("role", "", "internal: what a child process does")
@@ -36,6 +36,10 @@ func main() {
 		err = serve(*setup)
 	case "bare":
 		err = readBare(*setup)
+	case "storage-server":
+		err = serveStorage(*setup)
+	case "storage-bare":
+		err = downloadBare(*setup)
 	default:
 		err = measure(*megabytes, *rounds, *rows, *only, *corpus)
 	}
@@ -47,10 +51,12 @@ func main() {
 
 func measure(megabytes, rounds, rows int, only, corpus string) error {
 	fmt.Printf("%s %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	if only == "logs" {
+	switch only {
+	case "logs":
 		return logAnalytics(rows)
-	}
-	if only == "sinks" {
+	case "storage":
+		return storageBench(megabytes, rounds)
+	case "sinks":
 		return sinks(megabytes, rounds)
 	}
 	if only != "hub" {
@@ -63,6 +69,9 @@ func measure(megabytes, rounds, rows int, only, corpus string) error {
 		return nil
 	}
 	if err := hubs(megabytes, rounds); err != nil || only == "hub" {
+		return err
+	}
+	if err := storageBench(megabytes, rounds); err != nil {
 		return err
 	}
 	if err := sinks(megabytes, rounds); err != nil {
@@ -273,7 +282,12 @@ func idleMemory(binary, dir string) (int64, error) {
 	}
 	defer cmd.Process.Kill()
 	time.Sleep(20 * time.Second)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	return residentOf(cmd.Process.Pid)
+}
+
+// residentOf returns the resident memory of a process.
+func residentOf(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}

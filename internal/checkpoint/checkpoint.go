@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -46,3 +47,15 @@ type Journal interface {
 	// crash they may be there again.
 	Forget(ctx context.Context, keys []Key) error
 }
+
+// Lease is what instances take turns by to read a source.
+type Lease interface {
+	// Acquire takes the lease, or returns ErrHeld. From then on the store holds
+	// what the last holder saved. The channel is closed when the lease is lost.
+	Acquire(ctx context.Context) (lost <-chan struct{}, err error)
+	// Release gives the lease back; without it there is nothing to do.
+	Release(ctx context.Context) error
+}
+
+// ErrHeld says that another instance has the lease.
+var ErrHeld = errors.New("another instance reads the source")

@@ -1,11 +1,11 @@
 package component
 
 import (
-	"errors"
 	"path/filepath"
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint/blobjournal"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint/journal"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint/memstore"
 	"github.com/lazuli-logs/lazuli/internal/config"
@@ -24,7 +24,15 @@ func (b *builder) storage(s config.Source, settings *storage.Config) (source.Sou
 	case b.deps.Window != nil:
 		deps.Checkpoints = memstore.New()
 	case b.cfg.Checkpoint.Type == "blob":
-		return nil, nil, errors.New("checkpoints of a storage source are kept in files only: set checkpoint.type: file")
+		client, err := b.checkpointContainer()
+		if err != nil {
+			return nil, nil, err
+		}
+		blobs, err := blobjournal.New(client, s.Name, b.deps.Now)
+		if err != nil {
+			return nil, nil, err
+		}
+		deps.Checkpoints, deps.Lease = blobs, blobs
 	default:
 		files, err := b.fileStore()
 		if err != nil {

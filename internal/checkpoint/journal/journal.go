@@ -108,37 +108,64 @@ func (s *Store) load(f *os.File) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read the checkpoints %s: %w", s.path, err)
 	}
-	lines := bufio.NewScanner(f)
+	entries, lines, err := Read(f, s.source)
+	if err != nil {
+		return fmt.Errorf("checkpoints %s: %w; mend the file, or delete it to start over from the configured start", s.path, err)
+	}
+	s.lines = lines
+	for _, e := range entries {
+		s.live[e.Partition] = entry{e.Cursor, e.Saved}
+	}
+	return nil
+}
+
+// Read returns the checkpoints of a source from what Write or a Store has
+// written, and how many lines that has.
+func Read(r io.Reader, source string) (entries []checkpoint.Entry, n int, err error) {
+	live := map[string]checkpoint.Entry{}
+	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	for lines.Scan() {
-		s.lines++
+		n++
 		var l line
-		fail := func(rule string) error {
-			return fmt.Errorf("checkpoints %s, line %d: %s; mend the line, or delete the file to start over from the configured start", s.path, s.lines, rule)
-		}
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return fail(err.Error())
-		}
+		err := json.Unmarshal(lines.Bytes(), &l)
 		switch {
-		case s.lines == 1 && l.Version != version:
-			return fmt.Errorf("checkpoints %s have version %d, this program reads version %d: use the program that wrote them", s.path, l.Version, version)
-		case s.lines == 1 && l.Source != s.source:
-			return fmt.Errorf("checkpoints %s are of source %q, not of %q: give each source a name of its own", s.path, l.Source, s.source)
-		case s.lines == 1:
+		case err != nil:
+		case n == 1 && l.Version != version:
+			err = fmt.Errorf("they have version %d, this program reads version %d: use the program that wrote them", l.Version, version)
+		case n == 1 && l.Source != source:
+			err = fmt.Errorf("they are of source %q, not of %q: give each source a name of its own", l.Source, source)
+		case n == 1:
 		case l.Partition == "":
-			return fail("it names no partition")
+			err = errors.New("it names no partition")
 		case l.Forgotten:
-			delete(s.live, l.Partition)
+			delete(live, l.Partition)
 		case l.Cursor == "":
-			return fail("it has no cursor")
+			err = errors.New("it has no cursor")
 		default:
-			s.live[l.Partition] = entry{l.Cursor, l.Saved}
+			live[l.Partition] = checkpoint.Entry{Key: checkpoint.Key{Source: source, Partition: l.Partition}, Cursor: l.Cursor, Saved: l.Saved}
+		}
+		if err != nil {
+			return nil, n, fmt.Errorf("line %d: %w", n, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("read the checkpoints %s after line %d: %w", s.path, s.lines, err)
+		return nil, n, fmt.Errorf("after line %d: %w", n, err)
 	}
-	return nil
+	for _, e := range live {
+		entries = append(entries, e)
+	}
+	return entries, n, nil
+}
+
+// Write writes checkpoints of a source.
+func Write(w io.Writer, source string, entries []checkpoint.Entry) error {
+	encoder := json.NewEncoder(w)
+	err := encoder.Encode(line{Version: version, Source: source})
+	for _, e := range entries {
+		err = errors.Join(err, encoder.Encode(line{Partition: e.Partition, Cursor: e.Cursor, Saved: e.Saved}))
+	}
+	return err
 }
 
 // Close closes the file. Saves that come later fail.
@@ -284,17 +311,12 @@ func (s *Store) write(changes []line) error {
 
 // compact writes what is live to a new file, which replaces the old one.
 func (s *Store) compact() error {
-	s.mu.Lock()
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	err := encoder.Encode(line{Version: version, Source: s.source})
-	lines := 1
-	for partition, e := range s.live {
-		err = errors.Join(err, encoder.Encode(line{Partition: partition, Cursor: e.cursor, Saved: e.saved}))
-		lines++
-	}
-	s.mu.Unlock()
+	entries, err := s.List(context.Background(), s.source)
 	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := Write(&out, s.source, entries); err != nil {
 		return err
 	}
 	if err := durable.ReplaceFile(s.path, out.Bytes(), 0o600); err != nil {
@@ -307,6 +329,6 @@ func (s *Store) compact() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.file.Close() // of a file that has no name any more
-	s.file, s.size, s.lines, s.damaged = f, int64(out.Len()), lines, nil
+	s.file, s.size, s.lines, s.damaged = f, int64(out.Len()), 1+len(entries), nil
 	return nil
 }

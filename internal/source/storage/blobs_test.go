@@ -109,6 +109,7 @@ func TestWithAzurite(t *testing.T) {
 		"corpus in random cuts":              testCorpus,
 		"many blobs, one of them huge":       testFairness,
 		"notices in a queue":                 testQueue,
+		"instances take turns":               testLease,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, a) })
 	}

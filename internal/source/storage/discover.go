@@ -32,6 +32,8 @@ const (
 	// catchers is how many folders may be read from the past at a time: they wait
 	// for the workers, and must not keep the listing of new hours waiting.
 	catchers = 4
+	// mostDue bounds the folders that wait to be listed in goroutines of their own.
+	mostDue = 1000
 )
 
 // discover looks for what is new until ctx ends, or once.
@@ -45,17 +47,13 @@ func (s *Source) discover(ctx context.Context) {
 	defer jobs.Wait()
 	places, past := make(chan struct{}, listers), make(chan struct{}, catchers)
 	start := func(f *folder, places chan struct{}) {
-		select {
-		case places <- struct{}{}:
-		default: // all are taken: next time
-			s.mu.Lock()
-			f.running = false
-			s.mu.Unlock()
-			return
-		}
 		jobs.Go(func() {
-			s.look(ctx, f)
-			<-places
+			select {
+			case places <- struct{}{}:
+				s.look(ctx, f)
+				<-places
+			case <-ctx.Done():
+			}
 		})
 	}
 	var survey sync.Mutex
@@ -120,13 +118,17 @@ func (s *Source) dueFolders(now time.Time) []*folder {
 	}
 	var due []*folder
 	for _, f := range s.folders {
-		if !f.running && !now.Before(f.next) && s.mine(f) {
+		if !f.running && !now.Before(f.next) {
 			f.running = true
 			due = append(due, f)
 		}
 	}
 	// Those that wait longest come first.
 	sort.Slice(due, func(i, k int) bool { return due[i].next.Before(due[k].next) })
+	for len(due) > mostDue {
+		due[len(due)-1].running = false
+		due = due[:len(due)-1]
+	}
 	return due
 }
 

@@ -162,48 +162,31 @@ func (s *Source) accept(ctx context.Context, m *message, letters *poison) error 
 		m.open++
 		m.mu.Unlock()
 		n := &notice{s, m}
-		switch s.announced(c, n) {
-		case notWanted:
+		if !s.announced(c, n) {
 			n.done()
-		case notMine:
-			m.mu.Lock()
-			m.over = true
-			err = errors.Join(err, s.queue.hide(ctx, m, 5*time.Second))
-			m.mu.Unlock()
-			s.messages.Delete(m)
 		}
 	}
 	last.done()
-	return err
+	return nil
 }
 
-type verdict int
-
-const (
-	taken verdict = iota
-	notWanted
-	notMine
-)
-
-// announced queues the blob that a notice is about.
-func (s *Source) announced(c createdBlob, n *notice) verdict {
+// announced queues the blob that a notice is about; false says that it is not
+// wanted, or read already.
+func (s *Source) announced(c createdBlob, n *notice) bool {
 	if !s.wants(c.container) || !s.wantsBlob(c.name) {
-		return notWanted
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.folderOfLocked(c.container, c.name)
-	if !s.mine(f) {
-		return notMine
-	}
 	_, hour, _ := splitDate(c.name)
 	b := f.blobs[c.name]
 	if b == nil {
 		if f.flat && c.when.Before(s.start) || !f.flat && hour.Before(hourOf(s.start)) {
-			return notWanted
+			return false
 		}
 		if !f.flat && hour.Before(f.low) && !c.when.After(hour.Add(time.Hour+s.cfg.LookBack.Std())) {
-			return notWanted // it was listed since, and is read
+			return false // it was listed since, and is read
 		}
 		b = &blob{folder: f, name: c.name, hour: hour}
 		b.listed.modified = c.when
@@ -216,7 +199,7 @@ func (s *Source) announced(c createdBlob, n *notice) verdict {
 	} else {
 		b.dirty = true
 	}
-	return taken
+	return true
 }
 
 // createdBlob is what Event Grid says of a blob.
