@@ -98,18 +98,19 @@ func (f *flowLog) add(t *testing.T, records ...string) {
 func TestWithAzurite(t *testing.T) {
 	a := startAzurite(t)
 	for name, test := range map[string]func(*testing.T, *azurite){
-		"flow logs are rewritten":            testFlowLogs,
-		"formats":                            testFormats,
-		"replaced blobs are new generations": testReplaced,
-		"gzip grows":                         testGzipGrows,
-		"damaged gzip":                       testDamagedGzip,
-		"a line of 50 MB":                    testHugeLine,
-		"refusals name the remedy":           testRefusals,
-		"flat containers":                    testFlat,
-		"corpus in random cuts":              testCorpus,
-		"many blobs, one of them huge":       testFairness,
-		"notices in a queue":                 testQueue,
-		"instances take turns":               testLease,
+		"flow logs are rewritten":             testFlowLogs,
+		"formats":                             testFormats,
+		"what is read is not asked for again": testQuiet,
+		"replaced blobs are new generations":  testReplaced,
+		"gzip grows":                          testGzipGrows,
+		"damaged gzip":                        testDamagedGzip,
+		"a line of 50 MB":                     testHugeLine,
+		"refusals name the remedy":            testRefusals,
+		"flat containers":                     testFlat,
+		"corpus in random cuts":               testCorpus,
+		"many blobs, one of them huge":        testFairness,
+		"notices in a queue":                  testQueue,
+		"instances take turns":                testLease,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, a) })
 	}
@@ -143,6 +144,21 @@ func testFlowLogs(t *testing.T, a *azurite) {
 	want(t, rec.Bodies(partition), `{"late":1}`)
 	if p := rec.Partition(partition).Payloads[0]; p.Position != int64(len(`{"records":[`+strings.Join(all, ",")+",")) {
 		t.Errorf("position %d is not where the record is", p.Position)
+	}
+}
+
+// testQuiet shows that listings alone tell that there is nothing new.
+func testQuiet(t *testing.T, a *azurite) {
+	name := a.container(t, "insights-logs-quiet")
+	a.append(t, name, hourBlob(time.Now()), "{\"a\":1}\n")
+	store, counts := memstore.New(), &counter{}
+	rec := sourcetest.NewRecorder(store, sourcetest.Name)
+	sourcetest.Start(t, hastened(t, a.config(name), Deps{Checkpoints: store, Metrics: counts}), rec)
+	wait(t, rec, name+"/"+hourBlob(time.Now()), 1)
+	before := counts.of("list_blobs")
+	until(t, "more listings", func() bool { return counts.of("list_blobs") > before+20 })
+	if n := counts.of("get_blob"); n > 2 { // one, and one if it was listed again while it was being read
+		t.Errorf("%d downloads of a blob that did not change", n)
 	}
 }
 

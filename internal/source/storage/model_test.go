@@ -213,6 +213,7 @@ func (m *modelRun) life(steps int) {
 	}, m.service)
 	s.account = "account"
 	s.timing.most = int32(1 + m.r.IntN(4))
+	s.timing.tick = 10 * time.Second
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx, rec) }()
@@ -246,6 +247,7 @@ func (m *modelRun) settle() {
 	cfg.ConnectionString, cfg.Containers = "unused", []string{"insights-logs-*"}
 	s := newSource(cfg, Deps{Name: sourcetest.Name, Logger: modelLog(), Metrics: noMetrics{}, Checkpoints: m.store, Now: time.Now}, m.service)
 	s.account = "account"
+	s.timing.tick = 10 * time.Second
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx, rec) }()
@@ -330,7 +332,7 @@ func playModel(t *testing.T, seed uint64) {
 // TestNoScheduleLosesARecord plays random schedules on a clock of its own: hours
 // pass in no time. LAZULI_SCHEDULES says how many.
 func TestNoScheduleLosesARecord(t *testing.T) {
-	schedules := 100
+	schedules := 60
 	if n, err := strconv.Atoi(os.Getenv("LAZULI_SCHEDULES")); err == nil {
 		schedules = n
 	}

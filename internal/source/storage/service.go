@@ -128,7 +128,7 @@ func items(listed []*container.BlobItem) []item {
 		}
 		p := b.Properties
 		out = append(out, item{
-			name: *b.Name, size: value(p.ContentLength), etag: string(value(p.ETag)),
+			name: *b.Name, size: value(p.ContentLength), etag: bare(p.ETag),
 			created: value(p.CreationTime), modified: value(p.LastModified),
 			archived: p.AccessTier != nil && *p.AccessTier == azureblob.AccessTierArchive,
 		})
@@ -140,7 +140,7 @@ func (a *azureBlobs) get(ctx context.Context, name, blobName string, offset, cou
 	options := &azureblob.DownloadStreamOptions{Range: azureblob.HTTPRange{Offset: offset, Count: count}}
 	if unless != "" {
 		options.AccessConditions = &azureblob.AccessConditions{
-			ModifiedAccessConditions: &azureblob.ModifiedAccessConditions{IfNoneMatch: to.Ptr(azcore.ETag(unless))},
+			ModifiedAccessConditions: &azureblob.ModifiedAccessConditions{IfNoneMatch: to.Ptr(azcore.ETag(`"` + unless + `"`))},
 		}
 	}
 	a.metrics.Request("get_blob")
@@ -152,7 +152,7 @@ func (a *azureBlobs) get(ctx context.Context, name, blobName string, offset, cou
 		return nil, err
 	}
 	d := &download{
-		body: r.Body, length: value(r.ContentLength), etag: string(value(r.ETag)),
+		body: r.Body, length: value(r.ContentLength), etag: bare(r.ETag),
 		created: value(r.CreationTime), modified: value(r.LastModified),
 	}
 	if r.ErrorCode != nil { // 304 is no error to the SDK: azure:storage.not-modified
@@ -170,6 +170,10 @@ func (a *azureBlobs) get(ctx context.Context, name, blobName string, offset, cou
 	}
 	return d, nil
 }
+
+// bare is an etag without its quotes: headers have them and listings have not,
+// azure:storage.etag-quotes
+func bare(etag *azcore.ETag) string { return strings.Trim(string(value(etag)), `"`) }
 
 func value[T any](p *T) T {
 	var zero T
