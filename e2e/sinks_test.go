@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,11 +175,68 @@ func splunk(t *testing.T) destination {
 	}
 }
 
+// endpoint is what the sink http sends lines to.
+type endpoint struct {
+	mu     sync.Mutex // guards what follows
+	lines  [][]byte
+	fail   int
+	status int
+	cut    bool
+}
+
+func (e *endpoint) set(f func()) func() {
+	return func() { e.mu.Lock(); defer e.mu.Unlock(); f() }
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fail > 0 || err != nil {
+		e.fail--
+		w.WriteHeader(e.status)
+		return
+	}
+	e.lines = append(e.lines, bytes.Split(bytes.TrimSuffix(body, []byte("\n")), []byte("\n"))...)
+	if e.cut {
+		e.cut = false
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func anyEndpoint(t *testing.T) destination {
+	t.Helper()
+	e := &endpoint{}
+	listener := httptest.NewServer(e)
+	t.Cleanup(listener.Close)
+	return destination{
+		sink: fmt.Sprintf("    type: http\n    url: %q\n    timeout: 5s\n", listener.URL),
+		disturb: []func(){
+			e.set(func() { e.fail, e.status = 2, 500 }),
+			e.set(func() { e.fail, e.status = 2, 413 }),
+			e.set(func() { e.fail, e.status = 1, 429 }),
+			e.set(func() { e.cut = true }),
+		},
+		refuse: func(on bool) {
+			e.set(func() {
+				if e.fail, e.status = 0, 403; on {
+					e.fail = 1 << 30
+				}
+			})()
+		},
+		arrived: func() (lines [][]byte) {
+			e.set(func() { lines = append(lines, e.lines...) })()
+			return lines
+		},
+	}
+}
+
 func destinations() map[string]func(t *testing.T, sim *azuresim.Sim) destination {
 	return map[string]func(t *testing.T, sim *azuresim.Sim) destination{
 		"azure_monitor": func(_ *testing.T, sim *azuresim.Sim) destination { return azureMonitor(sim) },
 		"elasticsearch": func(t *testing.T, _ *azuresim.Sim) destination { return elastic(t) },
 		"splunk_hec":    func(t *testing.T, _ *azuresim.Sim) destination { return splunk(t) },
+		"http":          func(t *testing.T, _ *azuresim.Sim) destination { return anyEndpoint(t) },
 		"grpc":          func(t *testing.T, _ *azuresim.Sim) destination { return grpcEngine(t) },
 	}
 }
