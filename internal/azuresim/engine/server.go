@@ -81,7 +81,7 @@ func (s *Server) Serve(ln net.Listener) (ended <-chan error) {
 	done := make(chan error, 1)
 	go func() {
 		err := server.Serve(tracked{ln, s})
-		ln.Close() // Stop may have come first
+		_ = ln.Close() // it is open if Stop came first
 		if errors.Is(err, grpc.ErrServerStopped) {
 			err = nil
 		}

@@ -79,7 +79,7 @@ var (
 	// Stream declarations of a rule begin with Custom-, those of Azure's own tables
 	// with Microsoft-.
 	streamForm = regexp.MustCompile(`^(Custom|Microsoft)-[A-Za-z0-9_-]+$`)
-	// learn.microsoft.com/azure/azure-monitor/logs/create-custom-table
+	// See learn.microsoft.com/azure/azure-monitor/logs/create-custom-table.
 	columnForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,44}$`)
 )
 

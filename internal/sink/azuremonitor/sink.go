@@ -94,7 +94,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 // Deliver implements sink.Sink.
 func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
 	if left := s.deps.Limiter.paused(s.deps.Now()); left > 0 {
-		return &sink.ThrottledError{After: left, Err: errors.New("Azure Monitor has asked to wait")}
+		return &sink.ThrottledError{After: left, Err: errors.New("the rule is left alone, as Azure Monitor has asked")}
 	}
 	f := s.former()
 	defer s.putFormer(f)
@@ -171,7 +171,7 @@ func (d *delivery) result(events int) error {
 	if d.stop != nil && len(d.failed) == events {
 		all := true
 		for _, err := range d.failed {
-			all = all && err == d.stop
+			all = all && errors.Is(err, d.stop)
 		}
 		if all {
 			return d.stop

@@ -124,14 +124,6 @@ func (r *round) confirm(i int) {
 	}
 }
 
-// begin starts a delivery of n logs.
-func (s *stream) begin(n int) *round {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.round = &round{waiting: make(map[string][]int, n), acked: make([]bool, n), last: -1}
-	return s.round
-}
-
 // atMost waits until no more than n logs of the round are unacknowledged. It
 // returns false if the stream has died before.
 func (s *stream) atMost(r *round, n int) bool {

@@ -23,9 +23,9 @@ type Encoder struct {
 	compression string
 
 	mu      sync.Mutex
-	buffers [][]byte       // guarded by mu
-	gzips   []*gzip.Writer // guarded by mu
-	zstds   []*zstd.Encoder
+	buffers [][]byte        // guarded by mu
+	gzips   []*gzip.Writer  // guarded by mu
+	zstds   []*zstd.Encoder // guarded by mu
 }
 
 // NewEncoder returns an encoder for "none", "gzip" or "zstd".
@@ -91,13 +91,13 @@ func (e *Encoder) New() *Payload {
 	return p
 }
 
-func take[T any](free *[]T, make func() T) T {
+func take[T any](free *[]T, fresh func() T) T {
 	if n := len(*free); n > 0 {
 		t := (*free)[n-1]
 		*free = (*free)[:n-1]
 		return t
 	}
-	return make()
+	return fresh()
 }
 
 // Write appends to the body.

@@ -147,7 +147,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		_, _ = io.WriteString(w, `{"acknowledged":true}`)
 	case r.Method == http.MethodPost && r.URL.Path == "/_bulk":
-		s.bulk(w, r, body)
+		s.bulk(w, body)
 	default:
 		refuse(w, 404, "resource_not_found_exception", "no handler found for uri")
 	}
@@ -188,7 +188,7 @@ type result struct {
 	kind, reason string
 }
 
-func (s *Server) bulk(w http.ResponseWriter, r *http.Request, body []byte) {
+func (s *Server) bulk(w http.ResponseWriter, body []byte) {
 	if len(body) == 0 || body[len(body)-1] != '\n' {
 		refuse(w, 400, "illegal_argument_exception", `The bulk request must be terminated by a newline [\n]`)
 		return
