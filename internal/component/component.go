@@ -26,6 +26,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/grpc"
 	"github.com/lazuli-logs/lazuli/internal/sink/http"
 	"github.com/lazuli-logs/lazuli/internal/sink/kafka"
+	"github.com/lazuli-logs/lazuli/internal/sink/otlp"
 	"github.com/lazuli-logs/lazuli/internal/sink/splunkhec"
 	"github.com/lazuli-logs/lazuli/internal/sink/stdout"
 	"github.com/lazuli-logs/lazuli/internal/sink/syslog"
@@ -58,6 +59,7 @@ func Catalog() config.Catalog {
 			"grpc":          func() config.Component { return grpc.DefaultConfig() },
 			"kafka":         func() config.Component { return kafka.DefaultConfig() },
 			"http":          func() config.Component { return http.DefaultConfig() },
+			"otlp":          func() config.Component { return otlp.DefaultConfig() },
 			"splunk_hec":    func() config.Component { return splunkhec.DefaultConfig() },
 			"stdout":        func() config.Component { return stdout.DefaultConfig() },
 			"syslog":        func() config.Component { return syslog.DefaultConfig() },
@@ -281,6 +283,8 @@ func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 		return http.New(*settings, b.deps.Now)
 	case *splunkhec.Config:
 		return splunkhec.New(*settings, b.deps.Now)
+	case *otlp.Config:
+		return b.otlp(settings)
 	case *syslog.Config:
 		return b.syslog(s, settings)
 	case *stdout.Config:
