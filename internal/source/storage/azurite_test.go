@@ -201,7 +201,7 @@ func TestContract(t *testing.T) {
 	sourcetest.Run(t, func(t *testing.T) sourcetest.Harness {
 		name := a.container(t, "insights-logs-suite")
 		hour := hourBlob(time.Now())
-		blobs := []string{strings.Replace(hour, "/ONE/", "/ONE/", 1), strings.Replace(hour, "/ONE/", "/TWO/", 1)}
+		blobs := []string{hour, strings.Replace(hour, "/ONE/", "/TWO/", 1)}
 		var n atomic.Int64
 		return sourcetest.Harness{
 			Partitions: []string{name + "/" + blobs[0], name + "/" + blobs[1]},

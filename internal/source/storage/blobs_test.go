@@ -62,7 +62,7 @@ func want(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// flowLog writes a blob as Network Watcher does: azure:storage.flow-blobs
+// flowLog writes a blob as Network Watcher does, azure:storage.flow-blobs.
 type flowLog struct {
 	a               *azurite
 	container, name string
@@ -483,9 +483,7 @@ func testCorpus(t *testing.T, a *azurite) {
 			records, bads := collect(&want)
 			kind := detect(f.blob, f.text, true)
 			if kind == formatText || kind == formatCSV {
-				for _, line := range strings.Split(strings.TrimSpace(strings.ReplaceAll(string(f.text), "\r\n", "\n")), "\n") {
-					want = append(want, line)
-				}
+				want = append(want, strings.Split(strings.TrimSpace(strings.ReplaceAll(string(f.text), "\r\n", "\n")), "\n")...)
 				if kind == formatCSV {
 					want = want[1:]
 				}

@@ -120,7 +120,7 @@ func (s *Source) explain(what string, err error) problem {
 	return p
 }
 
-// readerRole is the least that reads blobs: azure:storage.reader-role
+// readerRole is the least that reads blobs, azure:storage.reader-role.
 const readerRole = `grant the role "Storage Blob Data Reader": az role assignment create --role "Storage Blob Data Reader" ` +
 	`--assignee CLIENT_ID --scope STORAGE_ACCOUNT_RESOURCE_ID; a new assignment takes some minutes`
 

@@ -251,8 +251,10 @@ func (s *Source) news(f *folder, it item) {
 	}
 	s.mu.Unlock()
 	if archived {
-		p := problem{class: classArchived, state: status.Failed, reason: "blob " + b.partition() + " is in the archive tier",
-			remedy: "rehydrate it and read it with lazuli backfill, or let the lifecycle policy archive later"}
+		p := problem{
+			class: classArchived, state: status.Failed, reason: "blob " + b.partition() + " is in the archive tier",
+			remedy: "rehydrate it and read it with lazuli backfill, or let the lifecycle policy archive later",
+		}
 		s.metrics.Missing(p.class)
 		s.log.Warn("blob is not read", "container", f.container, "blob", it.name, "reason", p.reason, "remedy", p.remedy, "bytes_not_read", it.size)
 		s.health.Note(p.reason, p.remedy)

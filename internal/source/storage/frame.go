@@ -142,7 +142,7 @@ func (f *framer) cutRows(text []byte, taken int, final bool, emit func(int, int)
 
 // cutJSON is for objects however they stand. Taken moves over records only: the
 // brackets that end a blob are not where they are for ever, since Azure puts new
-// records of a flow log before them: azure:storage.flow-blobs
+// records of a flow log before them, azure:storage.flow-blobs.
 func (f *framer) cutJSON(text []byte, taken int, final bool, emit func(int, int), record func(int, int, bool)) int {
 	for pos := taken; pos < len(text); {
 		switch c := text[pos]; {
