@@ -273,9 +273,9 @@ func finished(m *telemetry.Metrics) float64 {
 }
 
 // settle waits until everything produced has come out, or nothing has moved for
-// half a minute, or the collector has ended.
+// a minute and a half, or the collector has ended.
 func (d *demoCommand) settle(collected chan error, sim *azuresim.Sim, m *telemetry.Metrics) {
-	const patience = 30 * time.Second
+	const patience = 90 * time.Second
 	produced := float64(sim.Ledger.Report().Produced)
 	last, moved := finished(m), time.Now()
 	for last < produced && time.Since(moved) < patience {
