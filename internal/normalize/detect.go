@@ -413,8 +413,8 @@ func (w *Worker) identify() event.ID {
 }
 
 // appendID puts an id together in w.lower, or says that a part is missing. A
-// time in it counts by its seconds: doors write one time in different forms,
-// and some without decimals.
+// time in it counts by its milliseconds: doors write one time with different
+// decimals, and two changes within one second are not the same.
 func (w *Worker) appendID(parts []idPart) bool {
 	w.lower = w.lower[:0]
 	for i, path := range parts {
@@ -435,7 +435,7 @@ func (w *Worker) appendID(parts []idPart) bool {
 		}
 		w.lower = append(w.lower, '@')
 		if t, _, ok := parseTime(text); ok {
-			w.lower = strconv.AppendInt(w.lower, t.Unix(), 10)
+			w.lower = strconv.AppendInt(w.lower, t.UnixMilli(), 10)
 		} else {
 			w.lower = append(w.lower, text...)
 		}
