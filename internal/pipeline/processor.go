@@ -349,17 +349,17 @@ func (l *lane) dispatch(s *laneScratch, size int, origin *event.Origin, token *a
 }
 
 // selected returns the events that go to the sink of that number.
-func (s *laneScratch) selected(events []event.Event, number int) []event.Event {
+func (l *laneScratch) selected(events []event.Event, number int) []event.Event {
 	n := 0
-	for i := range s.spans {
-		n += int(s.spans[i].sinks >> number & 1)
+	for i := range l.spans {
+		n += int(l.spans[i].sinks >> number & 1)
 	}
 	if n == len(events) {
 		return events
 	}
 	list := make([]event.Event, 0, n)
-	for i := range s.spans {
-		if s.spans[i].sinks>>number&1 != 0 {
+	for i := range l.spans {
+		if l.spans[i].sinks>>number&1 != 0 {
 			list = append(list, events[i])
 		}
 	}

@@ -135,7 +135,7 @@ func (s *Sink) conn(ctx context.Context) (*conn, error) {
 		}
 		secure := tls.Client(tcp, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			tcp.Close()
+			_ = tcp.Close()
 			var verification *tls.CertificateVerificationError
 			if errors.As(err, &verification) {
 				return nil, &sink.RemedyError{

@@ -18,10 +18,11 @@ import (
 
 // kafkaReader emits the records of one partition for as long as it is ours.
 type kafkaReader struct {
-	m      *member
-	origin event.Origin
-	stream source.Stream
-	until  int64 // Once: read what is before this offset
+	m         *member
+	partition int32
+	origin    event.Origin
+	stream    source.Stream
+	until     int64 // Once: read what is before this offset
 
 	next int64 // offset of the record to emit next; the reading goroutine's own, after open
 	at   time.Time
@@ -43,7 +44,7 @@ func (m *member) newReader(ctx context.Context, partition int32, begin, end int6
 	s := m.s
 	id := strconv.Itoa(int(partition))
 	r := &kafkaReader{
-		m: m, until: end, ended: make(chan struct{}), more: make(chan struct{}, 1), high: end,
+		m: m, partition: partition, until: end, ended: make(chan struct{}), more: make(chan struct{}, 1), high: end,
 		origin: event.Origin{
 			Source: s.deps.Name, Tenant: s.cfg.Tenant, Partition: id,
 			Namespace: strings.ToLower(s.target.FullyQualifiedNamespace + "/" + s.target.Hub + "/" + id), // as over AMQP
@@ -110,8 +111,7 @@ func (r *kafkaReader) begin(ctx context.Context, begin, end int64) error {
 		if err != nil {
 			return err
 		}
-		partition, _ := strconv.Atoi(r.origin.Partition)
-		found, ok := offsets.Lookup(s.target.Hub, int32(partition))
+		found, ok := offsets.Lookup(s.target.Hub, r.partition)
 		switch {
 		case ok && found.Err != nil:
 			return found.Err
