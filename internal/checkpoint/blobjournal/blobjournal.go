@@ -1,7 +1,7 @@
 // Package blobjournal keeps the checkpoints of one source in one blob, which the
 // instance that reads the source holds a lease on: so one instance reads at a
 // time, another takes over when it dies, and one that was cut off cannot
-// overwrite what its successor saved. docs/adr/0041 has the reasons.
+// overwrite what its successor saved. docs/adr/0014 has the reasons.
 package blobjournal
 
 import (

@@ -2,7 +2,7 @@
 // appends a line and syncs, saves that come at the same time share one sync,
 // and the file is written anew when most of it is out of date. It is for
 // sources with thousands of partitions, where a file and a sync for each
-// (filestore) would cost more than the reading. docs/adr/0040 has the reasons.
+// (filestore) would cost more than the reading. docs/adr/0013 has the reasons.
 package journal
 
 import (
