@@ -2,57 +2,16 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/azuresim"
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
 )
-
-// azurite starts Microsoft's storage emulator and returns its connection string.
-func azurite(t *testing.T) string {
-	t.Helper()
-	program, err := filepath.Abs("node_modules/.bin/azurite-blob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("Azurite is not installed: make node")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	ln.Close()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--blobHost", "127.0.0.1", "--blobPort", strconv.Itoa(port),
-		"--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
-	cmd.Dir = t.TempDir()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	eventually(t, time.Minute, "Azurite listens", func() bool {
-		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	// The account and key are Azurite's well-known ones: learn.microsoft.com/azure/storage/common/storage-use-azurite.
-	return fmt.Sprintf("DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;BlobEndpoint=http://127.0.0.1:%d/devstoreaccount1;", port)
-}
 
 // instance is one of several collectors that share a hub.
 type instance struct {
@@ -115,7 +74,7 @@ func TestTwoInstancesShareAHub(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a claim to run out, a minute by the SDKs' rules")
 	}
-	storage := azurite(t)
+	storage := azuritetest.ConnectionString(azuritetest.Blob(t), "")
 	seed := seedOf(t)
 	sim := startSim(t, azuresim.Options{Seed: seed, Partitions: 8, RetainBytes: -1})
 	producing, stopProducing := context.WithCancel(t.Context())

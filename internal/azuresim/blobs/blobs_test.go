@@ -3,11 +3,7 @@ package blobs_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,47 +34,6 @@ func start(t testing.TB, options blobs.Options) (*blobs.Server, string) {
 	listener := httptest.NewServer(server)
 	t.Cleanup(listener.Close)
 	return server, listener.Listener.Addr().String()
-}
-
-// startAzurite starts Microsoft's storage emulator and returns the address of
-// its blob service. It skips the test where the emulator is not installed.
-func startAzurite(t *testing.T) string {
-	t.Helper()
-	program, err := filepath.Abs("../../../e2e/node_modules/.bin/azurite-blob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("Azurite is not installed: run npm ci in e2e/")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	_ = free.Close()
-	command := exec.Command(program, "--blobHost", "127.0.0.1", "--blobPort", port,
-		"--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence")
-	command.Dir = t.TempDir()
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	for deadline := time.Now().Add(2 * time.Minute); ; {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			_ = conn.Close()
-			return address
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("Azurite does not listen: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }
 
 // noRetries makes the client report what it is told.

@@ -17,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/blobs"
 )
 
@@ -27,7 +28,7 @@ func TestLikeAzurite(t *testing.T) {
 		_, address := start(t, blobs.Options{})
 		scenarios(t, address, false)
 	})
-	t.Run("Azurite", func(t *testing.T) { scenarios(t, startAzurite(t), true) })
+	t.Run("Azurite", func(t *testing.T) { scenarios(t, azuritetest.Blob(t), true) })
 }
 
 func scenarios(t *testing.T, address string, azurite bool) {

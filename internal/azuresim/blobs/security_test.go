@@ -16,6 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/blobs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/storageapi"
 )
@@ -71,7 +72,7 @@ func TestSharedAccessSignatures(t *testing.T) {
 	})
 	// The service's code is that of learn.microsoft.com/rest/api/storageservices/create-account-sas;
 	// Azurite has one of its own.
-	t.Run("Azurite", func(t *testing.T) { signatures(t, startAzurite(t), "403 AuthorizationFailure") })
+	t.Run("Azurite", func(t *testing.T) { signatures(t, azuritetest.Blob(t), "403 AuthorizationFailure") })
 }
 
 func signatures(t *testing.T, address, failed string) {

@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -22,61 +18,17 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/eventhubs"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/source/sourcetest"
 	"github.com/lazuli-logs/lazuli/internal/status"
 )
 
-// The account that every copy of Microsoft's emulator has, with its public key.
-// https://learn.microsoft.com/azure/storage/common/storage-use-azurite
-const (
-	azuriteAccount = "devstoreaccount1"
-	azuriteKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-)
-
-// startAzurite starts Microsoft's storage emulator and returns the address of
-// its blob service. It skips the test where the emulator is not installed.
-func startAzurite(t *testing.T) string {
-	t.Helper()
-	program, err := filepath.Abs("../../../e2e/node_modules/.bin/azurite-blob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("Azurite is not installed: run npm ci in e2e/")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	_ = free.Close()
-	command := exec.Command(program, "--blobHost", "127.0.0.1", "--blobPort", port,
-		"--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence")
-	command.Dir = t.TempDir()
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	until(t, "Azurite to listen", func() bool {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	return address
-}
-
 func containerClient(t *testing.T, address, key, name string) *container.Client {
 	t.Helper()
-	client, err := container.NewClientFromConnectionString("DefaultEndpointsProtocol=http;AccountName="+azuriteAccount+
-		";AccountKey="+key+";BlobEndpoint=http://"+address+"/"+azuriteAccount+";", name, nil)
+	client, err := container.NewClientFromConnectionString("DefaultEndpointsProtocol=http;AccountName="+azuritetest.Account+
+		";AccountKey="+key+";BlobEndpoint=http://"+address+"/"+azuritetest.Account+";", name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +49,7 @@ func blobCheckpoints(t *testing.T, client *container.Client, cfg Config) *BlobCh
 }
 
 func TestWithAzurite(t *testing.T) {
-	address := startAzurite(t)
+	address := azuritetest.Blob(t)
 	t.Run("checkpoints are the SDK's", func(t *testing.T) { testBlobFormat(t, address) })
 	t.Run("missing permission", func(t *testing.T) { testBlobPermission(t, address) })
 	t.Run("consumer group is taken over and given back", func(t *testing.T) { testTakeOver(t, address) })
@@ -108,7 +60,7 @@ func TestWithAzurite(t *testing.T) {
 
 func testBlobFormat(t *testing.T, address string) {
 	ctx := t.Context()
-	client := containerClient(t, address, azuriteKey, "format")
+	client := containerClient(t, address, azuritetest.Key, "format")
 	cfg := DefaultConfig()
 	cfg.ConnectionString, cfg.Hub = testConnection, "insights"
 	ours := blobCheckpoints(t, client, cfg)
@@ -182,7 +134,7 @@ func testBlobPermission(t *testing.T, address string) {
 func testTakeOver(t *testing.T, address string) {
 	s := newSim(t, 1, eventhubs.HubOptions{})
 	cfg := s.config()
-	client := containerClient(t, address, azuriteKey, "takeover")
+	client := containerClient(t, address, azuritetest.Key, "takeover")
 	blobs := blobCheckpoints(t, client, cfg)
 	if err := blobs.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
@@ -255,7 +207,7 @@ func sdkProgram(t *testing.T, s *sim, c *container.Client, n int) []string {
 func testSharesWithProcessor(t *testing.T, address string) {
 	s, p := newSim(t, 4, eventhubs.HubOptions{}), newProbe()
 	cfg := s.config()
-	client := containerClient(t, address, azuriteKey, "mixed")
+	client := containerClient(t, address, azuritetest.Key, "mixed")
 	blobs := blobCheckpoints(t, client, cfg)
 	rec := sourcetest.NewRecorder(blobs, sourcetest.Name)
 	src := open(t, cfg, Deps{Checkpoints: blobs, Ownership: blobs}, p)
@@ -329,7 +281,7 @@ func testTwoInstances(t *testing.T, address string) {
 	const partitions = 4
 	s := newSim(t, partitions, eventhubs.HubOptions{})
 	cfg := s.config()
-	client := containerClient(t, address, azuriteKey, "shared")
+	client := containerClient(t, address, azuritetest.Key, "shared")
 	blobs := blobCheckpoints(t, client, cfg)
 	produced := map[string][]string{}
 	produce := func() {
@@ -430,7 +382,7 @@ func index(list []string, s string) int {
 func testOnceWithBlobs(t *testing.T, address string) {
 	s := newSim(t, 2, eventhubs.HubOptions{})
 	cfg := s.config()
-	blobs := blobCheckpoints(t, containerClient(t, address, azuriteKey, "once"), cfg)
+	blobs := blobCheckpoints(t, containerClient(t, address, azuritetest.Key, "once"), cfg)
 	for life := range 3 {
 		want := s.append(t, "1", life*5)
 		rec := sourcetest.NewRecorder(blobs, sourcetest.Name)

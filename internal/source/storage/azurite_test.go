@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,18 +13,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint/memstore"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/source"
 	"github.com/lazuli-logs/lazuli/internal/source/sourcetest"
-)
-
-// The account that every copy of Microsoft's emulator has, with its public key.
-// https://learn.microsoft.com/azure/storage/common/storage-use-azurite
-const (
-	azuriteAccount = "devstoreaccount1"
-	azuriteKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 // azurite is Microsoft's storage emulator.
@@ -42,50 +32,13 @@ type azurite struct {
 // startAzurite starts it. It skips the test where it is not installed.
 func startAzurite(t *testing.T) *azurite {
 	t.Helper()
-	program, err := filepath.Abs("../../../e2e/node_modules/.bin/azurite")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("Azurite is not installed: run npm ci in e2e/")
-	}
-	a := &azurite{t: t, blob: freeAddress(t), queue: freeAddress(t)}
-	_, blobPort, _ := net.SplitHostPort(a.blob)
-	_, queuePort, _ := net.SplitHostPort(a.queue)
-	_, tablePort, _ := net.SplitHostPort(freeAddress(t))
-	command := exec.Command(program, "--blobHost", "127.0.0.1", "--blobPort", blobPort, "--queueHost", "127.0.0.1", "--queuePort", queuePort,
-		"--tablePort", tablePort, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence")
-	command.Dir = t.TempDir()
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	for _, address := range []string{a.blob, a.queue} {
-		until(t, "Azurite to listen", func() bool {
-			conn, err := net.DialTimeout("tcp", address, time.Second)
-			if err == nil {
-				_ = conn.Close()
-			}
-			return err == nil
-		})
-	}
+	a := &azurite{t: t}
+	a.blob, a.queue = azuritetest.Storage(t)
+	var err error
 	if a.client, err = service.NewClientFromConnectionString(a.connection(), nil); err != nil {
 		t.Fatal(err)
 	}
 	return a
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer free.Close()
-	return free.Addr().String()
 }
 
 func until(t *testing.T, what string, condition func() bool) {
@@ -99,10 +52,7 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-func (a *azurite) connection() string {
-	return fmt.Sprintf("DefaultEndpointsProtocol=http;AccountName=%s;AccountKey=%s;BlobEndpoint=http://%s/%s;QueueEndpoint=http://%s/%s;",
-		azuriteAccount, azuriteKey, a.blob, azuriteAccount, a.queue, azuriteAccount)
-}
+func (a *azurite) connection() string { return azuritetest.ConnectionString(a.blob, a.queue) }
 
 // container makes a container of a name of its own.
 func (a *azurite) container(t *testing.T, prefix string) string {

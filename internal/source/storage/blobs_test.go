@@ -22,6 +22,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint/memstore"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/decode"
@@ -327,7 +328,7 @@ func testHugeLine(t *testing.T, a *azurite) {
 func testRefusals(t *testing.T, a *azurite) {
 	name := a.container(t, "insights-logs-refused")
 	a.put(t, name, hourBlob(time.Now()), []byte("{\"a\":1}\n"))
-	key, err := service.NewSharedKeyCredential(azuriteAccount, azuriteKey)
+	key, err := service.NewSharedKeyCredential(azuritetest.Account, azuritetest.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,16 +342,16 @@ func testRefusals(t *testing.T, a *azurite) {
 		}
 		return config.Secret(query.Encode())
 	}
-	endpoint := "http://" + a.blob + "/" + azuriteAccount
+	endpoint := "http://" + a.blob + "/" + azuritetest.Account
 	bySAS := func(s config.Secret) Config {
 		cfg := DefaultConfig()
 		cfg.Account, cfg.SAS, cfg.Containers = endpoint, s, []string{name}
 		return cfg
 	}
 	wrongKey := a.config(name)
-	wrongKey.ConnectionString = config.Secret(strings.Replace(a.connection(), azuriteKey, base64.StdEncoding.EncodeToString([]byte("another key")), 1))
+	wrongKey.ConnectionString = config.Secret(strings.Replace(a.connection(), azuritetest.Key, base64.StdEncoding.EncodeToString([]byte("another key")), 1))
 	nowhere := DefaultConfig()
-	nowhere.Account, nowhere.AccountKey, nowhere.Containers = "http://127.0.0.1:1/account", azuriteKey, []string{name}
+	nowhere.Account, nowhere.AccountKey, nowhere.Containers = "http://127.0.0.1:1/account", azuritetest.Key, []string{name}
 	soon := time.Now().Add(30 * time.Minute)
 	for what, tc := range map[string]struct {
 		cfg  Config
