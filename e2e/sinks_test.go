@@ -36,6 +36,12 @@ type destination struct {
 	// ids returns how often each id is there; nil where the destination does not
 	// tell events apart by their ids.
 	ids func() map[string]int
+	// named returns the events with the ids that came beside them; nil where none
+	// does.
+	named func() []named
+	// settle waits until all that was sent counts as arrived, once the senders have
+	// ended; nil where an answer is given for it.
+	settle func(t *testing.T)
 }
 
 const contosoTenant = `
@@ -238,6 +244,9 @@ func destinations() map[string]func(t *testing.T, sim *azuresim.Sim) destination
 		"splunk_hec":    func(t *testing.T, _ *azuresim.Sim) destination { return splunk(t) },
 		"http":          func(t *testing.T, _ *azuresim.Sim) destination { return anyEndpoint(t) },
 		"grpc":          func(t *testing.T, _ *azuresim.Sim) destination { return grpcEngine(t) },
+		"kafka":         func(t *testing.T, _ *azuresim.Sim) destination { return kafka(t) },
+		"syslog":        func(t *testing.T, _ *azuresim.Sim) destination { return syslog(t) },
+		"otlp":          func(t *testing.T, _ *azuresim.Sim) destination { return otlp(t) },
 	}
 }
 
@@ -261,12 +270,13 @@ limits: {in_flight: 8MiB}
 // while events pour in and the destination fails in its ways, and counts by the
 // records' own ids what the destination holds.
 func TestSinksLoseNothingWhenKilled(t *testing.T) {
-	const (
-		kills = 8
-		rate  = 1500 // events a second
-	)
+	const rate = 1500 // events a second
 	for name, open := range destinations() {
 		t.Run(name, func(t *testing.T) {
+			kills := 8
+			if name == "kafka" { // whose client waits longer after a failure
+				kills = 4
+			}
 			seed := seedOf(t)
 			r := rand.New(rand.NewPCG(seed, 1))
 			sim := startSim(t, azuresim.Options{Seed: seed, RetainBytes: -1})
@@ -305,6 +315,12 @@ func TestSinksLoseNothingWhenKilled(t *testing.T) {
 			if letters := filepath.Join(dir, "dead-letters", "letters.ndjson"); size(letters) > 0 {
 				t.Error("there are dead letters although the destination refused nothing for good")
 			}
+			if d.settle != nil {
+				d.settle(t)
+			}
+			if d.named != nil {
+				wantNamed(t, d.named())
+			}
 			ledger := sim.Ledger.Fresh()
 			if d.ids != nil {
 				wantIDs(t, filepath.Join(dir, "events.ndjson"), d.ids())
@@ -321,7 +337,7 @@ func TestSinksLoseNothingWhenKilled(t *testing.T) {
 			if report.Lost > 0 || report.Unknown > 0 || report.NoID > 0 {
 				t.Errorf("%v; lost for example %v", report, ledger.Lost(5))
 			}
-			if report.Produced < kills*100 {
+			if report.Produced < uint64(kills)*100 {
 				t.Errorf("only %d records: the collector was never under load", report.Produced)
 			}
 		})
@@ -381,6 +397,9 @@ func TestReplayReachesEverySink(t *testing.T) {
 			d.refuse(false)
 			if r := execute(t, "", env, "replay", "-c", file, "--sink", "out"); r.status != 0 {
 				t.Fatalf("replay: status %d\n%s", r.status, r.stderr)
+			}
+			if d.settle != nil {
+				d.settle(t)
 			}
 			ledger := sim.Ledger.Fresh()
 			for _, e := range d.arrived() {
