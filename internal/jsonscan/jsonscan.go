@@ -37,6 +37,9 @@ const (
 	NotUTF8
 	// KeyNotUTF8 marks a member whose name is not valid UTF-8.
 	KeyNotUTF8
+	// Spaced marks an index of a document with white space between its tokens; it
+	// is set in Index.Flags only.
+	Spaced
 )
 
 // MaxDepth is how deep values may be nested.
@@ -185,6 +188,7 @@ func (x *Index) scan(src []byte) (int, error) {
 			i = keyEnd + 1
 			if i < len(src) && src[i] != ':' {
 				i = skipSpace(src, i)
+				x.Flags |= Spaced
 			}
 			if i >= len(src) {
 				return i, incomplete(i, "after a member name")
@@ -194,6 +198,7 @@ func (x *Index) scan(src []byte) (int, error) {
 			}
 			if i++; i < len(src) && src[i] <= ' ' {
 				i = skipSpace(src, i)
+				x.Flags |= Spaced
 			}
 		}
 		// A value starts at i.
@@ -241,7 +246,10 @@ func (x *Index) scan(src []byte) (int, error) {
 			x.Flags |= flags
 			open, closer = uint32(len(nodes)-1), c+2 // '}' is '{'+2 and ']' is '['+2
 			depth++
-			i = skipSpace(src, i+1)
+			if i++; i < len(src) && src[i] <= ' ' {
+				i = skipSpace(src, i)
+				x.Flags |= Spaced
+			}
 			if i >= len(src) {
 				return i, incomplete(i, insideContainer(kind))
 			}
@@ -287,6 +295,7 @@ func (x *Index) scan(src []byte) (int, error) {
 			}
 			if i < len(src) && src[i] <= ' ' {
 				i = skipSpace(src, i)
+				x.Flags |= Spaced
 			}
 			if i >= len(src) {
 				return i, incomplete(i, insideContainer(nodes[open].Kind))
@@ -313,6 +322,7 @@ func (x *Index) scan(src []byte) (int, error) {
 		}
 		if i < len(src) && src[i] <= ' ' {
 			i = skipSpace(src, i)
+			x.Flags |= Spaced
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestScan(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
-		if want := Escaped | KeyEscaped | NotUTF8 | KeyNotUTF8; x.Flags != want {
+		if want := Escaped | KeyEscaped | NotUTF8 | KeyNotUTF8 | Spaced; x.Flags != want {
 			t.Errorf("Flags = %b, want %b", x.Flags, want)
 		}
 	}

@@ -253,6 +253,15 @@ func controlEscapeLen(c byte) int {
 	return 2
 }
 
+// AppendCompact appends node n as the function does, at the price of a copy
+// where there is nothing to take out and nothing to mend.
+func (x *Index) AppendCompact(dst []byte, n int) []byte {
+	if x.Flags&(Spaced|NotUTF8|KeyNotUTF8) == 0 {
+		return append(dst, x.Value(n)...)
+	}
+	return AppendCompact(dst, x.Value(n))
+}
+
 // AppendCompact appends a JSON value to dst without the white space between its
 // tokens, so that it always fits one line, and with bytes that are not UTF-8
 // replaced by U+FFFD. Numbers, escapes, member order and repeated members stay

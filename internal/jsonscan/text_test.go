@@ -107,6 +107,13 @@ func TestAppendCompact(t *testing.T) {
 			if got := string(AppendCompact([]byte("<"), []byte(tt.value))); got != "<"+tt.want {
 				t.Errorf("AppendCompact(%q) = %q, want %q", tt.value, got, "<"+tt.want)
 			}
+			var x Index
+			if _, err := x.Scan([]byte(tt.value)); err != nil {
+				return
+			}
+			if got := string(x.AppendCompact([]byte("<"), 0)); got != "<"+tt.want {
+				t.Errorf("with an index, %q = %q, want %q", tt.value, got, "<"+tt.want)
+			}
 		})
 	}
 }
@@ -140,6 +147,12 @@ func FuzzText(f *testing.F) {
 		got := AppendCompact(nil, b)
 		if wantCompact := string([]rune(std.String())); string(got) != wantCompact {
 			t.Fatalf("AppendCompact(%q) = %q, want %q", b, got, wantCompact)
+		}
+		var x Index
+		if _, err := x.Scan(b); err == nil {
+			if again := x.AppendCompact(nil, 0); !bytes.Equal(again, got) {
+				t.Fatalf("with an index, %q became %q, want %q", b, again, got)
+			}
 		}
 		if !utf8.Valid(got) || bytes.ContainsAny(got, "\n\r") {
 			t.Fatalf("AppendCompact(%q) = %q: not one line of UTF-8", b, got)

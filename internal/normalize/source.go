@@ -138,7 +138,7 @@ func (w *Worker) formatted(r *rule) ([]byte, bool) {
 		case node.Kind == jsonscan.String:
 			w.text = jsonscan.AppendUnescaped(w.text, w.x.Text(n))
 		default:
-			w.text = jsonscan.AppendCompact(w.text, w.x.Value(n))
+			w.text = w.x.AppendCompact(w.text, n)
 		}
 	}
 	return w.text[mark:len(w.text):len(w.text)], true

@@ -66,7 +66,7 @@ func (w *Worker) textOf(only kindSet, n int) ([]byte, bool) {
 		return text, len(text) > 0
 	case node.Kind >= jsonscan.Object:
 		mark := len(w.text)
-		w.text = jsonscan.AppendCompact(w.text, w.x.Value(n))
+		w.text = w.x.AppendCompact(w.text, n)
 		return w.text[mark:len(w.text):len(w.text)], true
 	}
 	return w.x.Value(n), true
@@ -124,7 +124,7 @@ func appendQuoted(dst, text []byte) []byte {
 func (w *Worker) appendJSON(dst []byte, n int) []byte {
 	node := &w.x.Nodes[n]
 	if node.Kind >= jsonscan.Object || node.Flags&jsonscan.NotUTF8 != 0 {
-		return jsonscan.AppendCompact(dst, w.x.Value(n))
+		return w.x.AppendCompact(dst, n)
 	}
 	return append(dst, w.x.Value(n)...)
 }

@@ -130,12 +130,12 @@ func (w *Worker) begin(in Input) Result {
 // appendRaw appends the record as it is, on one line; what is not an object is
 // put into one, because every event is.
 func (w *Worker) appendRaw(dst []byte) []byte {
-	value := w.in.Index.Value(w.in.Node)
-	if w.in.Index.Nodes[w.in.Node].Kind == jsonscan.Object {
-		return jsonscan.AppendCompact(dst, value)
+	x, n := w.in.Index, w.in.Node
+	if x.Nodes[n].Kind == jsonscan.Object {
+		return x.AppendCompact(dst, n)
 	}
 	dst = append(dst, `{"record":`...)
-	return append(jsonscan.AppendCompact(dst, value), '}')
+	return append(x.AppendCompact(dst, n), '}')
 }
 
 func (w *Worker) appendDocument(dst []byte, p *program) []byte {
