@@ -65,6 +65,7 @@ func sinks(megabytes, rounds int) error {
 	for _, open := range []func([]event.Event) (*contender, error){
 		benchAzureMonitor("none"), benchAzureMonitor("gzip"), benchElastic("none"), benchElastic("gzip"),
 		benchSplunk("none"), benchSplunk("gzip"), benchHTTP("none"), benchHTTP("gzip"), benchGRPC,
+		benchKafka("none"), benchKafka("zstd"), benchSyslog, benchOTLP("none"), benchOTLP("gzip"),
 	} {
 		c, err := open(events)
 		if err != nil {
