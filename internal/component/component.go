@@ -21,6 +21,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/pipeline"
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/sink/azuremonitor"
+	"github.com/lazuli-logs/lazuli/internal/sink/blob"
 	"github.com/lazuli-logs/lazuli/internal/sink/elasticsearch"
 	"github.com/lazuli-logs/lazuli/internal/sink/file"
 	"github.com/lazuli-logs/lazuli/internal/sink/grpc"
@@ -54,6 +55,7 @@ func Catalog() config.Catalog {
 		},
 		Sinks: config.Kinds{
 			"azure_monitor": func() config.Component { return azuremonitor.DefaultConfig() },
+			"blob":          func() config.Component { return blob.DefaultConfig() },
 			"file":          func() config.Component { return file.DefaultConfig() },
 			"elasticsearch": func() config.Component { return elasticsearch.DefaultConfig() },
 			"grpc":          func() config.Component { return grpc.DefaultConfig() },
@@ -271,6 +273,8 @@ func (b *builder) sink(s config.Sink) (sink.Sink, error) {
 	switch settings := s.Settings.(type) {
 	case *azuremonitor.Config:
 		return b.azureMonitor(s, settings)
+	case *blob.Config:
+		return b.blob(s, settings)
 	case *file.Config:
 		return file.New(*settings, file.Deps{Logger: b.deps.Logger.With("sink", s.Name), Now: b.deps.Now})
 	case *elasticsearch.Config:

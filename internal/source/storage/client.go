@@ -32,7 +32,7 @@ func newClient(cfg *Config, tenant *azure.Tenant) (*service.Client, error) {
 	if tenant != nil {
 		suffix = tenant.Cloud.BlobSuffix
 	}
-	address, err := endpoint(cfg.Account, suffix)
+	address, err := azure.StorageEndpoint(cfg.Account, suffix)
 	if err != nil {
 		return nil, fmt.Errorf("account is %q; %w", cfg.Account, err)
 	}

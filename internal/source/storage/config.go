@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"github.com/lazuli-logs/lazuli/internal/azure"
 	"github.com/lazuli-logs/lazuli/internal/config"
 )
 
@@ -61,7 +61,6 @@ func DefaultConfig() Config {
 }
 
 var (
-	accountForm = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
 	// https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 	containerForm = regexp.MustCompile(`^(\$logs|\$root|\$web|\$blobchangefeed|[a-z0-9*]([a-z0-9*]|-[a-z0-9*]){0,62}-?\*?)$`)
 	queueForm     = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`)
@@ -144,7 +143,7 @@ func (c *Config) validateAccount(r *config.Report) {
 	}
 	if c.Account == "" {
 		r.Add("account", "is empty", "write the storage account's name, or its blob endpoint")
-	} else if _, err := endpoint(c.Account, "blob.core.windows.net"); err != nil {
+	} else if _, err := azure.StorageEndpoint(c.Account, "blob.core.windows.net"); err != nil {
 		r.Add("account", fmt.Sprintf("is %q; %v", c.Account, err), "write the storage account's name, or its blob endpoint such as https://contosologs.blob.core.windows.net")
 	}
 }
@@ -169,7 +168,7 @@ func (c *Config) validateQueue(r *config.Report) {
 		r.Add("queue.account", "is given together with queue.connection_string, which names the account itself", "remove one of the two")
 	}
 	if q.Account != "" {
-		if _, err := endpoint(q.Account, "queue.core.windows.net"); err != nil {
+		if _, err := azure.StorageEndpoint(q.Account, "queue.core.windows.net"); err != nil {
 			r.Add("queue.account", fmt.Sprintf("is %q; %v", q.Account, err), "write the account's name, or its queue endpoint such as https://contosologs.queue.core.windows.net")
 		}
 	}
@@ -182,18 +181,6 @@ func (c *Config) validateQueue(r *config.Report) {
 	if q.SafetyNet.Std() < time.Minute {
 		r.Add("queue.safety_net", fmt.Sprintf("is %v; it must be at least 1m", q.SafetyNet), "leave it out for the default of 30m")
 	}
-}
-
-// endpoint makes the URL of a service from an account's name or that URL.
-func endpoint(account, suffix string) (string, error) {
-	if accountForm.MatchString(account) {
-		return "https://" + account + "." + suffix, nil
-	}
-	u, err := url.Parse(account)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || u.User != nil {
-		return "", errors.New("it must be 3 to 24 lower-case letters and digits, or a URL without a query")
-	}
-	return strings.TrimSuffix(account, "/"), nil
 }
 
 // parseStart returns the time that the start option stands for: zero for earliest.

@@ -347,7 +347,7 @@ func newQueue(cfg *Config, tenant *azure.Tenant, metrics Metrics) (queueService,
 	if account == "" {
 		account = strings.Replace(cfg.Account, ".blob.", ".queue.", 1)
 	}
-	address, err := endpoint(account, suffix)
+	address, err := azure.StorageEndpoint(account, suffix)
 	if err != nil {
 		return nil, fmt.Errorf("queue.account is %q; %w", account, err)
 	}

@@ -1,0 +1,166 @@
+package blob
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/sink/httpsink"
+)
+
+// part is what one blob gets of a batch.
+type part struct {
+	folder string
+	index  []int // of its events in the batch, in order
+}
+
+// split sorts the events of a batch into partitions, in the order in which each
+// is met first.
+func split(p path, events []event.Event) []*part {
+	var parts []*part
+	by := map[string]*part{}
+	var folder []byte
+	for i := range events {
+		folder = p.append(folder[:0], &events[i])
+		in := by[string(folder)]
+		if in == nil {
+			in = &part{folder: string(folder)}
+			by[in.folder] = in
+			parts = append(parts, in)
+		}
+		in.index = append(in.index, i)
+	}
+	return parts
+}
+
+// sum is the identity of a part: of all that its blob may hold, before
+// compression.
+func (p *part) sum(events []event.Event) [sha256.Size]byte {
+	h := sha256.New()
+	for _, i := range p.index {
+		e := &events[i]
+		origin := e.Origin
+		if origin == nil {
+			origin = &event.Origin{}
+		}
+		var at [8]byte
+		binary.LittleEndian.PutUint64(at[:], uint64(e.Time.UnixMicro())) //nolint:gosec // the bits count
+		_, _ = h.Write(at[:])
+		for _, text := range []string{string(e.ID), e.LogType, e.Schema, origin.Source, origin.Tenant, origin.TenantID} {
+			frame(h, []byte(text))
+		}
+		frame(h, e.Data)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// frame adds a field with its length, so that no two lists of fields are alike.
+func frame(h hash.Hash, b []byte) {
+	var size [8]byte
+	binary.LittleEndian.PutUint64(size[:], uint64(len(b)))
+	_, _ = h.Write(size[:]) // a hash takes everything
+	_, _ = h.Write(b)
+}
+
+// row is an event as Parquet holds it.
+type row struct {
+	ID       string `parquet:"id"`
+	Time     *int64 `parquet:"time,optional,timestamp(microsecond)"` // in UTC
+	LogType  string `parquet:"log_type,dict"`
+	Schema   string `parquet:"schema,dict"`
+	Source   string `parquet:"source,dict"`
+	Tenant   string `parquet:"tenant,dict"`
+	TenantID string `parquet:"tenant_id,dict"`
+	Data     []byte `parquet:"data,json"`
+}
+
+// encoder makes the content of blobs. It may be used concurrently.
+type encoder struct {
+	payloads *httpsink.Encoder
+	codec    compress.Codec // of Parquet; nil for NDJSON
+	// suffix and contentType are those of the blobs. Their Content-Encoding is not
+	// set: engines go by the name, and clients would decompress them a second time.
+	suffix, contentType string
+}
+
+func newEncoder(format, compression string) *encoder {
+	if format == "parquet" {
+		e := &encoder{payloads: httpsink.NewEncoder("none"), suffix: ".parquet", contentType: "application/vnd.apache.parquet"}
+		e.codec = map[string]compress.Codec{"zstd": &parquet.Zstd, "gzip": &parquet.Gzip, "none": &parquet.Uncompressed}[compression]
+		return e
+	}
+	e := &encoder{payloads: httpsink.NewEncoder(compression)}
+	switch compression {
+	case "zstd":
+		e.suffix, e.contentType = ".ndjson.zst", "application/zstd"
+	case "gzip":
+		e.suffix, e.contentType = ".ndjson.gz", "application/gzip"
+	default:
+		e.suffix, e.contentType = ".ndjson", "application/x-ndjson"
+	}
+	return e
+}
+
+// encode returns the content of a part's blob, to be freed.
+func (c *encoder) encode(p *part, events []event.Event) (*httpsink.Payload, error) {
+	content := c.payloads.New()
+	var err error
+	if c.codec != nil {
+		err = c.writeParquet(content, p, events)
+	} else {
+		for _, i := range p.index {
+			_, _ = content.Write(events[i].Data) // into memory: Finish returns the error
+			_, _ = content.Write([]byte{'\n'})
+		}
+	}
+	if err == nil {
+		err = content.Finish()
+	}
+	if err != nil {
+		content.Free()
+		return nil, fmt.Errorf("make the file of %s: %w", p.folder, err)
+	}
+	return content, nil
+}
+
+// rowsAtOnce is how many rows are handed to the library at a time.
+const rowsAtOnce = 64
+
+func (c *encoder) writeParquet(to *httpsink.Payload, p *part, events []event.Event) error {
+	w := parquet.NewGenericWriter[row](to,
+		parquet.Compression(c.codec), parquet.CreatedBy("lazuli", "", ""),
+		// The smallest and the largest of the documents say nothing, and would be
+		// written whole.
+		parquet.SkipPageBounds("data"), parquet.SkipPageStatistics("data"),
+	)
+	var rows [rowsAtOnce]row
+	var times [rowsAtOnce]int64
+	for index := p.index; len(index) > 0; {
+		n := min(rowsAtOnce, len(index))
+		for k, i := range index[:n] {
+			e := &events[i]
+			origin := e.Origin
+			if origin == nil {
+				origin = &event.Origin{}
+			}
+			rows[k] = row{
+				ID: string(e.ID), LogType: e.LogType, Schema: e.Schema,
+				Source: origin.Source, Tenant: origin.Tenant, TenantID: origin.TenantID, Data: e.Data,
+			}
+			if !e.Time.IsZero() {
+				times[k] = e.Time.UnixMicro()
+				rows[k].Time = &times[k]
+			}
+		}
+		if _, err := w.Write(rows[:n]); err != nil {
+			return err
+		}
+		index = index[n:]
+	}
+	return w.Close()
+}
