@@ -276,7 +276,11 @@ func TestTheExampleConfigurationIsValid(t *testing.T) {
 	}
 	env := []string{}
 	for _, m := range regexp.MustCompile(`\$\{env:([A-Z_]+)\}`).FindAllStringSubmatch(r.stdout, -1) {
-		env = append(env, m[1]+"=Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0")
+		value := "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0"
+		if strings.HasSuffix(m[1], "STORAGE") {
+			value = "DefaultEndpointsProtocol=https;AccountName=account;AccountKey=c2VjcmV0;EndpointSuffix=core.windows.net"
+		}
+		env = append(env, m[1]+"="+value)
 	}
 	if c := execute(t, "", env, "check", "-c", file); c.status != 0 {
 		t.Errorf("the example has mistakes:\n%s", c.stderr)

@@ -405,7 +405,7 @@ func TestReplayReachesEverySink(t *testing.T) {
 			for _, e := range d.arrived() {
 				ledger.SeenLine(e)
 			}
-			if report := ledger.Report(); report.Lost > 0 && d.ids == nil || report.Lost > 3 || report.Duplicated > 0 || report.Delivered < 300 {
+			if report := ledger.Report(); report.Lost > 0 || report.Duplicated > 0 || report.Delivered < 300 {
 				t.Errorf("%v", report)
 			}
 			if data, err := os.ReadFile(filepath.Join(dir, "dead-letters", "letters.ndjson")); err == nil && len(data) > 0 {

@@ -4,6 +4,7 @@
 package azuritetest
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -64,12 +65,15 @@ func flags(service, address string) []string {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer free.Close()
-	return free.Addr().String()
+	address := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return address
 }
 
 // start runs one of the emulator's programs until the end of the test, and
@@ -81,7 +85,8 @@ func start(t testing.TB, program string, addresses []string, args ...string) {
 		t.Skip("Azurite is not installed: make node")
 	}
 	// It refuses versions of the API that are newer than itself.
-	command := exec.Command(path, append(args, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence")...)
+	// It outlives t.Context(): what was opened later is closed while it still runs.
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), path, append(args, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence")...)
 	command.Dir = t.TempDir()
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -92,7 +97,7 @@ func start(t testing.TB, program string, addresses []string, args ...string) {
 	})
 	deadline := time.Now().Add(2 * time.Minute)
 	for _, address := range addresses {
-		for !listens(address) {
+		for !listens(t, address) {
 			if time.Now().After(deadline) {
 				t.Fatalf("Azurite does not listen on %s", address)
 			}
@@ -101,8 +106,9 @@ func start(t testing.TB, program string, addresses []string, args ...string) {
 	}
 }
 
-func listens(address string) bool {
-	conn, err := net.DialTimeout("tcp", address, time.Second)
+func listens(t testing.TB, address string) bool {
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
 	if err == nil {
 		_ = conn.Close()
 	}

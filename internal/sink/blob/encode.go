@@ -49,7 +49,7 @@ func (p *part) sum(events []event.Event) [sha256.Size]byte {
 			origin = &event.Origin{}
 		}
 		var at [8]byte
-		binary.LittleEndian.PutUint64(at[:], uint64(e.Time.UnixMicro())) //nolint:gosec // the bits count
+		binary.LittleEndian.PutUint64(at[:], uint64(e.Time.UnixMicro()))
 		_, _ = h.Write(at[:])
 		for _, text := range []string{string(e.ID), e.LogType, e.Schema, origin.Source, origin.Tenant, origin.TenantID} {
 			frame(h, []byte(text))

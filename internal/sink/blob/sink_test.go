@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/blobs"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/storageapi"
 	"github.com/lazuli-logs/lazuli/internal/config"
@@ -31,17 +29,13 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 )
 
-// The account that every copy of Microsoft's emulator has, with its public key
-// (learn.microsoft.com/azure/storage/common/storage-use-azurite).
 const (
-	account = "devstoreaccount1"
-	key     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+	account = azuritetest.Account
+	key     = azuritetest.Key
 	lake    = "lake"
 )
 
-func connection(address string) string {
-	return fmt.Sprintf("DefaultEndpointsProtocol=http;AccountName=%s;AccountKey=%s;BlobEndpoint=http://%s/%s;", account, key, address, account)
-}
+func connection(address string) string { return azuritetest.ConnectionString(address, "") }
 
 // bench is a sink and the simulated storage that it writes to.
 type bench struct {
@@ -198,41 +192,6 @@ func TestContract(t *testing.T) {
 	}
 }
 
-func startAzurite(t *testing.T) string {
-	t.Helper()
-	program, err := filepath.Abs("../../../e2e/node_modules/.bin/azurite-blob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("Azurite is not installed: run npm ci in e2e/")
-	}
-	free := sinktest.Listen(t, "tcp", "127.0.0.1:0")
-	address := free.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	_ = free.Close()
-	command := exec.Command(program, "--blobHost", "127.0.0.1", "--blobPort", port,
-		"--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence")
-	command.Dir = t.TempDir()
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			_ = conn.Close()
-			return address
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("Azurite does not listen: %v", err)
-		}
-	}
-}
-
 // A new process that has the same batch finds it delivered; a blob of that name
 // that holds something else is never taken for it.
 func TestARepeatIsRecognized(t *testing.T) {
@@ -271,7 +230,7 @@ func TestARepeatIsRecognized(t *testing.T) {
 	t.Run("simulator", func(t *testing.T) {
 		scenario(t, open(t, func(c *Config) { c.CreateContainer = true }).server.Addr)
 	})
-	t.Run("Azurite", func(t *testing.T) { scenario(t, startAzurite(t)) })
+	t.Run("Azurite", func(t *testing.T) { scenario(t, azuritetest.Blob(t)) })
 }
 
 func TestPartitions(t *testing.T) {
