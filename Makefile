@@ -46,7 +46,8 @@ fuzz: ## Fuzz every target for FUZZTIME (5m) each.
 
 .PHONY: gen
 gen: ## Rewrite what is generated: option tables in READMEs, golden files.
-	go test ./internal/component ./internal/normalize/... -run 'Golden|Reference|Readme|README|Docs' -update
+	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' internal | xargs -n1 dirname | sort -u | sed 's,^,./,') \
+		-run 'Golden|Corpus|Reference|Readme|Docs' -update
 
 .PHONY: clean
 clean: ## Remove what was built and installed.
