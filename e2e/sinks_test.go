@@ -243,6 +243,7 @@ func destinations() map[string]func(t *testing.T, sim *azuresim.Sim) destination
 		"elasticsearch": func(t *testing.T, _ *azuresim.Sim) destination { return elastic(t) },
 		"splunk_hec":    func(t *testing.T, _ *azuresim.Sim) destination { return splunk(t) },
 		"http":          func(t *testing.T, _ *azuresim.Sim) destination { return anyEndpoint(t) },
+		"blob":          func(t *testing.T, _ *azuresim.Sim) destination { return lake(t) },
 		"grpc":          func(t *testing.T, _ *azuresim.Sim) destination { return grpcEngine(t) },
 		"kafka":         func(t *testing.T, _ *azuresim.Sim) destination { return kafka(t) },
 		"syslog":        func(t *testing.T, _ *azuresim.Sim) destination { return syslog(t) },
