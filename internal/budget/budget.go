@@ -12,10 +12,12 @@ import (
 // called concurrently. Waiters are served in the order in which they came, so
 // that a large batch is not starved by small ones.
 type Budget struct {
-	limit int64
+	limit   int64
+	stalled func()
 
 	mu      sync.Mutex
 	used    int64     // guarded by mu
+	working int       // callers that were let in and have not called Settle; guarded by mu
 	waiting list.List // of *waiter, oldest first; guarded by mu
 }
 
@@ -25,21 +27,31 @@ type waiter struct {
 }
 
 // New returns a budget of limit bytes.
-func New(limit int64) *Budget { return &Budget{limit: limit} }
+func New(limit int64) *Budget { return &Budget{limit: limit, stalled: func() {}} }
+
+// OnStall sets what is called, without a lock, each time Stalled has become
+// true. It is called before any other method.
+func (b *Budget) OnStall(f func()) { b.stalled = f }
 
 // Acquire waits until n bytes fit under the limit and takes them. A batch
 // larger than the whole limit is let in when nothing else is in flight: it
-// cannot be split here and must not block for ever.
+// cannot be split here and must not block for ever. Who is let in calls Settle
+// once its batch is queued or has failed.
 func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	b.mu.Lock()
 	if b.waiting.Len() == 0 && b.fits(n) {
 		b.used += n
+		b.working++
 		b.mu.Unlock()
 		return nil
 	}
 	w := &waiter{n: n, ready: make(chan struct{})}
 	place := b.waiting.PushBack(w)
+	stalled := b.isStalled()
 	b.mu.Unlock()
+	if stalled {
+		b.stalled()
+	}
 	select {
 	case <-w.ready:
 		return nil
@@ -50,6 +62,7 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	select {
 	case <-w.ready: // admitted in the same moment: give it back
 		b.used -= n
+		b.working--
 	default:
 		b.waiting.Remove(place)
 	}
@@ -66,6 +79,28 @@ func (b *Budget) Adjust(delta int64) {
 	b.used += delta
 	b.admit()
 }
+
+// Settle ends what an Acquire began: the batch now waits for its sinks.
+func (b *Budget) Settle() {
+	b.mu.Lock()
+	b.working--
+	stalled := b.isStalled()
+	b.mu.Unlock()
+	if stalled {
+		b.stalled()
+	}
+}
+
+// Stalled tells whether callers wait for room and all that was let in is
+// settled: only what the sinks confirm can make room then.
+func (b *Budget) Stalled() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.isStalled()
+}
+
+// isStalled needs mu.
+func (b *Budget) isStalled() bool { return b.working == 0 && b.waiting.Len() > 0 }
 
 // Used returns the bytes in flight.
 func (b *Budget) Used() int64 {
@@ -88,6 +123,7 @@ func (b *Budget) admit() {
 			return
 		}
 		b.used += w.n
+		b.working++
 		b.waiting.Remove(e)
 		close(w.ready)
 	}

@@ -67,13 +67,52 @@ func TestACanceledWaiterLeavesNothingBehind(t *testing.T) {
 				n := int64(r.IntN(700))
 				if b.Acquire(ctx, n) == nil {
 					b.Adjust(-n)
+					b.Settle()
 				}
 				cancel()
 			}
 		})
 	}
 	wg.Wait()
-	if b.Used() != 0 || b.waiting.Len() != 0 {
-		t.Fatalf("used %d, waiting %d; want 0, 0", b.Used(), b.waiting.Len())
+	if b.Used() != 0 || b.waiting.Len() != 0 || b.working != 0 {
+		t.Fatalf("used %d, waiting %d, working %d; want none", b.Used(), b.waiting.Len(), b.working)
 	}
+}
+
+func TestStalledOnceAllThatWasLetInIsSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(100)
+		calls := 0
+		b.OnStall(func() { calls++ })
+		ctx, cancel := context.WithCancel(t.Context())
+		acquire := func(ctx context.Context, n int64) {
+			go func() { _ = b.Acquire(ctx, n) }()
+			synctest.Wait()
+		}
+		want := func(when string, stalled bool, n int) {
+			t.Helper()
+			if b.Stalled() != stalled || calls != n {
+				t.Errorf("%s: stalled %v after %d calls, want %v and %d", when, b.Stalled(), calls, stalled, n)
+			}
+		}
+		acquire(ctx, 60)
+		acquire(ctx, 40)
+		b.Settle()
+		want("nobody waits", false, 0)
+		acquire(ctx, 30)
+		want("one waits while another is at work", false, 0)
+		b.Settle()
+		want("all work is done", true, 1)
+		acquire(ctx, 10)
+		want("a second one waits", true, 2)
+		b.Adjust(-60)
+		want("both were let in", false, 2)
+		b.Settle()
+		b.Settle()
+		acquire(ctx, 90)
+		want("another one waits", true, 3)
+		cancel()
+		synctest.Wait()
+		want("it gave up", false, 3)
+	})
 }

@@ -65,17 +65,23 @@ type Pipeline struct {
 	cfg        Config
 	sinks      map[string]*sink.Runner
 	processors map[string]*processor // by source
+
+	relieving sync.Mutex
+	relieved  []*sink.Runner // in the order of the configuration
 }
 
 // New compiles the mappings and wires the routes. Nothing runs yet.
 func New(cfg Config) (*Pipeline, error) {
 	p := &Pipeline{cfg: cfg, sinks: map[string]*sink.Runner{}, processors: map[string]*processor{}}
 	for _, s := range cfg.Sinks {
-		p.sinks[s.Name] = sink.NewRunner(sink.RunnerConfig{
+		r := sink.NewRunner(sink.RunnerConfig{
 			Name: s.Name, Sink: s.Sink, Delivery: s.Delivery, Letters: cfg.Letters,
-			Logger: cfg.Logger, Status: cfg.Board.Component("sink", s.Name), Metrics: cfg.Metrics,
+			Logger: cfg.Logger, Status: cfg.Board.Component("sink", s.Name), Metrics: cfg.Metrics, Changed: p.relieve,
 		})
+		p.sinks[s.Name] = r
+		p.relieved = append(p.relieved, r)
 	}
+	cfg.Budget.OnStall(p.relieve)
 	options := normalize.DefaultOptions()
 	options.KeepOriginal, options.Files, options.Locator = cfg.KeepOriginal, cfg.Mappings, cfg.Locator
 	compiled := &mappers{options: options}
@@ -168,6 +174,19 @@ func (p *Pipeline) startSinks() (stop func(grace time.Duration) error) {
 		workers.Wait()
 		return errors.Join(errs...)
 	}
+}
+
+// relieve has a batch sent early if nothing else will let the sources go on. It
+// is called whenever that may have become so: when a source begins to wait,
+// when the last batch that was let in is queued, and when a sink has come to the
+// end of a batch.
+func (p *Pipeline) relieve() {
+	if !p.cfg.Budget.Stalled() {
+		return
+	}
+	p.relieving.Lock()
+	defer p.relieving.Unlock()
+	sink.Relieve(p.relieved)
 }
 
 func (p *Pipeline) hurry() {

@@ -71,14 +71,23 @@ func (h *hub) read(ctx context.Context, out source.Output, i int, payloads []str
 	return nil
 }
 
-// store is a destination; fail, if set, is asked before each delivery.
+// store is a destination; fail, if set, is asked before each delivery, and slow
+// is how long one takes.
 type store struct {
 	mu     sync.Mutex
 	events []event.Event
 	fail   func(events []event.Event) error
+	slow   time.Duration
 }
 
-func (s *store) Deliver(_ context.Context, events []event.Event) error {
+func (s *store) Deliver(ctx context.Context, events []event.Event) error {
+	if s.slow > 0 {
+		select {
+		case <-time.After(s.slow):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {

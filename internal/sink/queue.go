@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/ack"
+	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/event"
 )
 
@@ -29,6 +30,7 @@ type queue struct {
 	bytes    int64   // in groups; guarded by mu
 	taken    int     // events popped and not yet done; guarded by mu
 	draining bool    // do not wait for fuller batches; guarded by mu
+	early    bool    // do not wait for the next batch to be fuller; guarded by mu
 	wake     chan struct{}
 }
 
@@ -94,29 +96,60 @@ type batch struct {
 	tokens []*ack.Token
 }
 
-// pop waits until a batch is full, or its oldest event has waited for wait, and
-// returns it. A batch holds at least one event, however large that is; the
-// caller calls done for it. ok is false once ctx ends.
-func (q *queue) pop(ctx context.Context, maxEvents int, maxBytes int64, wait time.Duration) (b batch, ok bool) {
+// ready tells whether the next batch is full or old enough to be sent; it needs mu.
+func (q *queue) ready(limits config.Batch) bool {
+	switch {
+	case len(q.groups) == 0:
+		return false
+	case q.draining || q.early || q.events >= limits.Events || q.bytes >= int64(limits.Bytes):
+		return true
+	}
+	return time.Since(q.groups[0].since) >= limits.Wait.Std()
+}
+
+// look tells whether a batch is being sent or can be, and otherwise when that
+// is due which waits for more events; due is zero if nothing waits.
+func (q *queue) look(limits config.Batch) (moving bool, due time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.taken > 0 || q.ready(limits) {
+		return true, time.Time{}
+	}
+	if len(q.groups) > 0 {
+		due = q.groups[0].since.Add(limits.Wait.Std())
+	}
+	return false, due
+}
+
+// sendEarly makes pop hand out the next batch without waiting for more.
+func (q *queue) sendEarly() {
+	q.mu.Lock()
+	q.early = true
+	q.mu.Unlock()
+	q.signal()
+}
+
+// pop waits until a batch is ready, and returns it. A batch holds at least one
+// event, however large that is; the caller calls done for it. ok is false once
+// ctx ends.
+func (q *queue) pop(ctx context.Context, limits config.Batch) (b batch, ok bool) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		q.mu.Lock()
-		var remains time.Duration
-		if len(q.groups) > 0 {
-			remains = wait - time.Since(q.groups[0].since)
-			if q.draining || q.events >= maxEvents || q.bytes >= maxBytes || remains <= 0 {
-				b = q.cut(maxEvents, maxBytes)
-				more := len(q.groups) > 0
-				q.mu.Unlock()
-				if more {
-					q.signal()
-				}
-				return b, true
+		if q.ready(limits) {
+			b = q.cut(limits.Events, int64(limits.Bytes))
+			q.early = false
+			more := len(q.groups) > 0
+			q.mu.Unlock()
+			if more {
+				q.signal()
 			}
-			timer.Reset(remains)
-		} else {
-			timer.Reset(time.Hour)
+			return b, true
+		}
+		timer.Reset(time.Hour)
+		if len(q.groups) > 0 {
+			timer.Reset(time.Until(q.groups[0].since.Add(limits.Wait.Std())))
 		}
 		q.mu.Unlock()
 		select {

@@ -31,6 +31,9 @@ type RunnerConfig struct {
 	Logger   *slog.Logger
 	Status   *status.Component
 	Metrics  *telemetry.Metrics
+	// Changed is called, without a lock, when a batch has come to its end, and
+	// while the sink is down; nil: nobody asks.
+	Changed func()
 }
 
 // Runner feeds one sink: it batches across partitions, retries with capped,
@@ -82,7 +85,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		workers.Go(func() {
 			d := &r.cfg.Delivery
 			for {
-				b, ok := r.queue.pop(ctx, d.Batch.Events, int64(d.Batch.Bytes), d.Batch.Wait.Std())
+				b, ok := r.queue.pop(ctx, d.Batch)
 				if !ok {
 					return
 				}
@@ -90,6 +93,7 @@ func (r *Runner) Run(ctx context.Context) error {
 				r.deliver(ctx, b)
 				r.queue.done(n)
 				r.observe()
+				r.changed()
 			}
 		})
 	}
@@ -107,6 +111,12 @@ func (r *Runner) Run(ctx context.Context) error {
 // Hurry makes the runner send what is queued without waiting for fuller
 // batches, from now on: the program is about to stop.
 func (r *Runner) Hurry() { r.queue.drain() }
+
+func (r *Runner) changed() {
+	if r.cfg.Changed != nil {
+		r.cfg.Changed()
+	}
+}
 
 // Drain waits until nothing is queued or ctx ends. No Enqueue may follow.
 func (r *Runner) Drain(ctx context.Context) {
@@ -155,6 +165,9 @@ func (r *Runner) deliver(ctx context.Context, b batch) {
 			r.cfg.Metrics.SinkSpilled.WithLabelValues(r.cfg.Name).Add(float64(len(b.events)))
 			r.bury(ctx, b, "spilled", fmt.Errorf("the sink has been down for %v: %w", down.Round(time.Second), err))
 			return
+		}
+		if r.down() {
+			r.changed()
 		}
 		if wait == 0 {
 			wait = r.backoff(try)

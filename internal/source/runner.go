@@ -230,6 +230,7 @@ func (s *stream) Emit(ctx context.Context, batch []event.Payload, next checkpoin
 	if err := b.Acquire(ctx, taken); err != nil {
 		return err
 	}
+	defer b.Settle()
 	// held is written before this goroutine releases its own hold, and read
 	// after the last release.
 	held := new(Held)

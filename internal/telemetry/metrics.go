@@ -46,6 +46,7 @@ type Metrics struct {
 	SinkRejected       *prometheus.CounterVec // sink: sent to the dead letters
 	SinkDropped        *prometheus.CounterVec // sink: best-effort events given up
 	SinkTruncated      *prometheus.CounterVec // sink: values longer than the destination holds
+	SinkEarly          *prometheus.CounterVec // sink: batches sent before they were full or due, to make room
 	SinkSpilled        *prometheus.CounterVec // sink: dead-lettered because the sink stayed down
 	SinkRetries        *prometheus.CounterVec // sink, class: throttled, partial, error
 	SinkQueuedEvents   *prometheus.GaugeVec   // sink
@@ -100,6 +101,7 @@ func NewMetrics(inFlight, limit func() float64) *Metrics {
 	m.SinkDropped = counter("sink_dropped_events_total", "Events a best-effort sink gave up.", "sink")
 	m.SinkTruncated = counter("sink_truncated_fields_total", "Values cut because they were longer than the destination holds.", "sink")
 	m.SinkSpilled = counter("sink_spilled_events_total", "Events sent to the dead letters because the sink stayed down longer than spill_after.", "sink")
+	m.SinkEarly = counter("sink_early_batches_total", "Batches sent before they were full or due, because sources waited for room.", "sink")
 	m.SinkRetries = counter("sink_retries_total", "Deliveries that have to be tried again.", "sink", "class")
 	m.SinkQueuedEvents = gauge("sink_queued_events", "Events that wait for the sink.", "sink")
 	m.SinkDeliverSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
