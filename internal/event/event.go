@@ -50,12 +50,23 @@ type Defect struct {
 // else a hash of its bytes.
 type ID string
 
+// Severity is what a normalized record says of how grave it is, by the members of
+// its schema. Each sink makes a value of its own scale of it.
+type Severity struct {
+	Text   string `json:"text,omitempty"`   // e.g. "Warning": log.level of ECS, severity of OCSF
+	ID     uint8  `json:"id,omitempty"`     // severity_id of OCSF; 0 if there is none
+	Alert  bool   `json:"alert,omitempty"`  // event.kind of ECS is alert
+	Failed bool   `json:"failed,omitempty"` // event.outcome of ECS, or status of OCSF, is a failure
+}
+
 // Event is one normalized record. It is immutable: sinks share it.
 type Event struct {
 	ID      ID
 	Time    time.Time // when it happened, by the record's own account
 	LogType string    // e.g. "entra_signin"; "unknown" if not recognized
 	Schema  string    // "raw", "ecs" or "ocsf"
-	Data    []byte    // one JSON object in UTF-8 without a line feed
-	Origin  *Origin
+	// Severity is what the record says of how grave it is; empty of a raw event.
+	Severity Severity
+	Data     []byte // one JSON object in UTF-8 without a line feed
+	Origin   *Origin
 }

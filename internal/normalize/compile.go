@@ -38,6 +38,7 @@ func compileRows(rows []rowSpec, maps map[string]yamlValue) (*program, error) {
 		}
 	}
 	c.p.root.sort()
+	c.p.root.tellSeverity(ecsSeverity)
 	c.p.root.fix()
 	c.p.root.shut()
 	return &c.p, nil
@@ -69,7 +70,7 @@ func (n *outNode) fix() {
 	object := append(slices.Clone(n.key), '{')
 	for i, child := range n.children {
 		child.fix()
-		constant = constant && child.fixed != nil
+		constant = constant && child.fixed != nil && child.tells == nothing
 		if constant {
 			object = append(object, child.fixed[1-min(i, 1):]...)
 		}

@@ -156,11 +156,11 @@ func (n *outNode) certain() bool {
 	return false
 }
 
-// merge joins neighbors that are the same in every event.
+// merge joins neighbors that are the same in every event and tell nothing of it.
 func (n *outNode) merge() {
 	var out []*outNode
 	for _, child := range n.children {
-		if last := len(out) - 1; last >= 0 && out[last].fixed != nil && child.fixed != nil {
+		if last := len(out) - 1; last >= 0 && out[last].fixed != nil && child.fixed != nil && out[last].tells == nothing && child.tells == nothing {
 			merged := out[last].merged
 			if merged == nil {
 				merged = []*outNode{out[last]}

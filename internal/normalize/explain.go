@@ -43,6 +43,7 @@ func (w *Worker) Explain(in Input) Explanation {
 	}
 	p := w.m.programs[w.logType.number]
 	e.Event = w.appendDocument(nil, p)
+	e.Result.Severity = w.severity
 	root := p.root
 	for i := range p.classes {
 		c := &p.classes[i]

@@ -62,6 +62,59 @@ func checkEvent(t testing.TB, out []byte, r Result) {
 		t.Fatalf("no log type for %s", out)
 	}
 	checkNames(t, out)
+	if want := severityIn(t, out, r.Schema); r.Severity != want {
+		t.Fatalf("severity %+v, want %+v of %s", r.Severity, want, out)
+	}
+}
+
+// severityIn reads from the document what the worker notes while it writes it.
+func severityIn(t testing.TB, out []byte, schema string) (s event.Severity) {
+	t.Helper()
+	var doc struct {
+		Event    struct{ Kind, Outcome any }
+		Log      struct{ Level any }
+		ID       uint8 `json:"severity_id"`
+		Severity any
+		Status   any
+	}
+	if schema == string(Raw) {
+		return s
+	}
+	if err := json.Unmarshal(out, &doc); err != nil {
+		t.Fatalf("read %s: %v", out, err)
+	}
+	if schema == string(OCSF) {
+		s.ID, s.Failed = doc.ID, doc.Status == "Failure"
+		s.Text, _ = doc.Severity.(string)
+		return s
+	}
+	s.Alert, s.Failed = doc.Event.Kind == "alert", doc.Event.Outcome == "failure"
+	s.Text, _ = doc.Log.Level.(string)
+	return s
+}
+
+// TestSeverity: what a record says of how grave it is need not be looked for in
+// the document again.
+func TestSeverity(t *testing.T) {
+	record := func(level string) string {
+		return `{"category":"SignInLogs","time":"2026-03-04T05:06:07Z","resultType":"50126","Level":` + level + `}`
+	}
+	for _, tc := range []struct {
+		schema Schema
+		record string
+		want   event.Severity
+	}{
+		{ECS, record(`4`), event.Severity{Text: "4", Failed: true}},
+		{ECS, record(`"War\"ning\u00e9"`), event.Severity{Text: `War"ningé`, Failed: true}},
+		{OCSF, record(`"Warning"`), event.Severity{Text: "Medium", ID: 3, Failed: true}},
+		{Raw, record(`4`), event.Severity{}},
+		{ECS, `{}`, event.Severity{}}, // what came before is forgotten
+	} {
+		_, r := append1(t, compile(t, tc.schema, DefaultOptions()).Worker(), Input{}, tc.record)
+		if r.Severity != tc.want {
+			t.Errorf("%s of %s: severity %+v, want %+v", tc.schema, tc.record, r.Severity, tc.want)
+		}
+	}
 }
 
 // checkNames fails if an object has two members of one name, or one without a

@@ -88,6 +88,7 @@ type outNode struct {
 	fixed    []byte  // the member with its comma, if it is the same in every document
 	copied   *source // the only source, if there is but one and it needs no walk
 	gates    []gate  // of children
+	tells    tells   // what it says of the event's severity
 
 	// Of an OCSF event:
 	attribute *ocsf.Attribute

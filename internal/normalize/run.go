@@ -15,6 +15,9 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 		mark := len(dst)
 		var ok bool
 		if dst, ok = w.appendMember(dst, child, comma); ok {
+			if child.tells != nothing {
+				w.noteSeverity(child.tells, dst[mark+1-comma:])
+			}
 			comma = 0
 		} else {
 			dst = dst[:mark]
@@ -40,6 +43,9 @@ func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 		var ok bool
 		if dst, ok = w.appendMember(dst, child, comma); ok {
 			guard.reserve(mark+1-comma, mark+len(child.key)-comma, child.hash)
+			if child.tells != nothing {
+				w.noteSeverity(child.tells, dst[mark+1-comma:])
+			}
 		} else {
 			dst = dst[:mark]
 		}

@@ -33,6 +33,8 @@ type Result struct {
 	Time    time.Time // by the record's own account, else Input.Enqueued
 	LogType string
 	Schema  string
+	// Severity is what the event says of it; of what is only recognized, nothing.
+	Severity event.Severity
 }
 
 // Worker is the scratch memory of one goroutine. It is not safe for concurrent
@@ -64,6 +66,9 @@ type Worker struct {
 	usedBits []uint64   // used as a set
 	slotRoom []int32    // the slots of records and of the objects in them
 	items    []int32    // values of which each makes an object
+
+	severity event.Severity
+	levels   map[string]string // texts of severities, so that events share them
 
 	text      []byte // unescaped and transformed texts of this record
 	lower     []byte // a text in lower case, for a lookup
@@ -103,6 +108,7 @@ func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
 		dst = w.appendRaw(dst)
 	} else {
 		dst = w.appendDocument(dst, w.m.programs[w.logType.number])
+		r.Severity = w.severity
 	}
 	w.in, w.x, w.raw = Input{}, nil, nil
 	return dst, r
@@ -141,7 +147,7 @@ func (w *Worker) appendRaw(dst []byte) []byte {
 func (w *Worker) appendDocument(dst []byte, p *program) []byte {
 	w.used, w.observed, w.slotRoom = w.used[:0], w.observed[:0], w.slotRoom[:0]
 	w.openSlots(p.slots)
-	w.present = slotSet{}
+	w.present, w.severity = slotSet{}, event.Severity{}
 	w.load(p)
 	root := p.root
 	if p.classes != nil {
