@@ -1,11 +1,13 @@
 package otlp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -30,13 +33,15 @@ import (
 type Sink struct {
 	cfg    Config
 	now    func() time.Time
-	export func(ctx context.Context, request *collector.ExportLogsServiceRequest) (*collector.ExportLogsServiceResponse, error)
+	export func(ctx context.Context, r *request) (*collector.ExportLogsServiceResponse, error)
+	free   sync.Pool // of *request
 	close  func() error
 }
 
 // New prepares a sink. It does not touch the network.
 func New(cfg Config, now func() time.Time) (*Sink, error) {
 	s := &Sink{cfg: cfg, now: now}
+	s.free.New = func() any { return &request{s: s, known: map[event.Origin]int{}} }
 	if cfg.Protocol == "http" {
 		return s, s.overHTTP()
 	}
@@ -56,7 +61,7 @@ func (s *Sink) overGRPC() error {
 		}
 		trust = credentials.NewTLS(config)
 	}
-	options := []grpc.DialOption{grpc.WithTransportCredentials(trust), grpc.WithConnectParams(grpc.ConnectParams{
+	options := []grpc.DialOption{grpc.WithTransportCredentials(trust), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})), grpc.WithConnectParams(grpc.ConnectParams{
 		// The runner waits between tries; the connection should be ready by then.
 		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
 		MinConnectTimeout: 10 * time.Second,
@@ -73,9 +78,9 @@ func (s *Sink) overGRPC() error {
 		md.Set(name, value.Reveal())
 	}
 	s.close = conn.Close
-	s.export = func(ctx context.Context, request *collector.ExportLogsServiceRequest) (*collector.ExportLogsServiceResponse, error) {
+	s.export = func(ctx context.Context, r *request) (*collector.ExportLogsServiceResponse, error) {
 		response := new(collector.ExportLogsServiceResponse)
-		return response, classifyGRPC(conn.Invoke(metadata.NewOutgoingContext(ctx, md), exportMethod, request, response))
+		return response, classifyGRPC(conn.Invoke(metadata.NewOutgoingContext(ctx, md), exportMethod, r, response))
 	}
 	return nil
 }
@@ -83,6 +88,34 @@ func (s *Sink) overGRPC() error {
 // exportMethod is that of opentelemetry-proto's logs_service.proto. Its generated
 // client would bring an HTTP gateway along.
 const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+
+// codec puts requests on the wire. gRPC encodes one while it is called and keeps
+// the copy for as long as it needs it.
+type codec struct{}
+
+// Marshal implements encoding.CodecV2.
+func (codec) Marshal(v any) (mem.BufferSlice, error) {
+	r, ok := v.(*request)
+	if !ok {
+		return nil, fmt.Errorf("encode %T: it is no request", v)
+	}
+	pool := mem.DefaultBufferPool()
+	buffer := pool.Get(r.size())
+	r.writeTo(bytes.NewBuffer((*buffer)[:0]))
+	return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (codec) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return fmt.Errorf("decode %T: it is no message", v)
+	}
+	return proto.Unmarshal(data.Materialize(), m)
+}
+
+// Name implements encoding.CodecV2.
+func (codec) Name() string { return "proto" }
 
 // errTooLarge marks a request that a smaller one may fare better than.
 var errTooLarge = errors.New("the request is too large")
@@ -140,14 +173,10 @@ func (s *Sink) overHTTP() error {
 		header.Set(name, value.Reveal())
 	}
 	s.close = func() error { client.Close(); return nil }
-	s.export = func(ctx context.Context, request *collector.ExportLogsServiceRequest) (*collector.ExportLogsServiceResponse, error) {
-		body, err := proto.Marshal(request)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", sink.ErrRejected, err)
-		}
+	s.export = func(ctx context.Context, r *request) (*collector.ExportLogsServiceResponse, error) {
 		p := encoder.New()
 		defer p.Free()
-		_, _ = p.Write(body) // into memory: Finish returns the error
+		r.writeTo(p) // Finish returns the error
 		if err := p.Finish(); err != nil {
 			return nil, err
 		}
@@ -187,6 +216,15 @@ func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
 	}
 }
 
+// exportEvents sends events in one request. It keeps nothing of them.
+func (s *Sink) exportEvents(ctx context.Context, events []event.Event) (*collector.ExportLogsServiceResponse, error) {
+	r := s.free.Get().(*request) //nolint:forcetypeassert // nothing else is in it
+	defer s.free.Put(r)
+	r.fill(events)
+	defer func() { r.events = nil }()
+	return s.export(ctx, r)
+}
+
 // delivery is one call of Deliver.
 type delivery struct {
 	s        *Sink
@@ -206,7 +244,7 @@ func (d *delivery) send(from, to int) {
 		}
 		return
 	}
-	response, err := d.s.export(d.ctx, d.s.request(d.events[from:to]))
+	response, err := d.s.exportEvents(d.ctx, d.events[from:to])
 	if err == nil {
 		// Which logs a partial success means it does not say, and the specification
 		// forbids to send them again as they were. One by one they say it, at the

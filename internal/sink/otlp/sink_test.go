@@ -326,8 +326,8 @@ func TestRecords(t *testing.T) {
 	defer s.Close(t.Context())
 	data := `{"n":9007199254740993,"big":123456789012345678901234567890,"f":1.5,"t":true,"z":null,"l":["é\n",{}],"event":{"kind":"alert"},"log":{"level":"Error"}}`
 	err = s.Deliver(t.Context(), []event.Event{
-		{ID: "a", Time: at, LogType: "entra_signin", Schema: "ecs", Data: []byte(data), Origin: &event.Origin{Source: "s", Tenant: "contoso", TenantID: "7d0c", Partition: "1"}},
-		{ID: "b", LogType: "x", Schema: "ocsf", Data: []byte(`{"severity_id":5,"severity":"Critical"}`), Origin: &event.Origin{Source: "s", Tenant: "contoso", TenantID: "7d0c", Partition: "2"}},
+		{ID: "a", Time: at, LogType: "entra_signin", Schema: "ecs", Data: []byte(data), Origin: &event.Origin{Source: "s", Tenant: "contoso", TenantID: "7d0c", Partition: "1"}, Severity: event.Severity{Text: "Error", Alert: true}},
+		{ID: "b", LogType: "x", Schema: "ocsf", Severity: event.Severity{Text: "Critical", ID: 5}, Data: []byte(`{"severity_id":5,"severity":"Critical"}`), Origin: &event.Origin{Source: "s", Tenant: "contoso", TenantID: "7d0c", Partition: "2"}},
 		{ID: "c", LogType: "x", Schema: "raw", Data: []byte(`{"log":{"level":"Warning"}}`)},
 	})
 	if err != nil {
