@@ -24,7 +24,8 @@ import (
 func main() {
 	megabytes := flag.Int("mb", 200, "size of the hub that is read, and of what each sink gets, in MB")
 	rounds := flag.Int("rounds", 3, "runs of each; the median counts")
-	only := flag.String("only", "", "memory, hub, storage, sinks or logs: only that part")
+	only := flag.String("only", "", "memory, hub, storage, sinks or logs: only that part; sinks/kafka: only sinks with that in their name")
+	profiles := flag.String("profiles", "", "folder for processor profiles of the sinks and their bare clients, of the last round")
 	rows := flag.Int("rows", 500_000, "rows of the hour that is read from Log Analytics")
 	corpus := flag.String("corpus", "", "folder of sample files, measured beside the log types")
 	role := flag.String("role", "", "internal: what a child process does")
@@ -41,7 +42,7 @@ func main() {
 	case "storage-bare":
 		err = downloadBare(*setup)
 	default:
-		err = measure(*megabytes, *rounds, *rows, *only, *corpus)
+		err = measure(*megabytes, *rounds, *rows, *only, *corpus, *profiles)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -49,15 +50,16 @@ func main() {
 	}
 }
 
-func measure(megabytes, rounds, rows int, only, corpus string) error {
+func measure(megabytes, rounds, rows int, only, corpus, profiles string) error {
 	fmt.Printf("%s %s/%s, %d CPUs\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	switch only {
+	part, name, _ := strings.Cut(only, "/")
+	switch part {
 	case "logs":
 		return logAnalytics(rows)
 	case "storage":
 		return storageBench(megabytes, rounds)
 	case "sinks":
-		return sinks(megabytes, rounds)
+		return sinks(megabytes, rounds, name, profiles)
 	}
 	if only != "hub" {
 		inMemory(rounds)
@@ -74,7 +76,7 @@ func measure(megabytes, rounds, rows int, only, corpus string) error {
 	if err := storageBench(megabytes, rounds); err != nil {
 		return err
 	}
-	if err := sinks(megabytes, rounds); err != nil {
+	if err := sinks(megabytes, rounds, "", profiles); err != nil {
 		return err
 	}
 	return logAnalytics(rows)

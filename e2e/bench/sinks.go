@@ -14,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -53,7 +55,8 @@ type contender struct {
 
 // sinks measures each sink against a client that only sends what was built
 // before, both with four workers over loopback to a server that throws it away.
-func sinks(megabytes, rounds int) error {
+// With a name, only those that have it in theirs.
+func sinks(megabytes, rounds int, name, profiles string) error {
 	events, size, err := sampleEvents()
 	if err != nil {
 		return err
@@ -62,16 +65,33 @@ func sinks(megabytes, rounds int) error {
 		"away what it reads. The bare client sends requests that were built before; with gzip it compresses them as it sends.\n\n", megabytes, size/len(events), rounds)
 	fmt.Println("| sink | compression | events/s | MB/s | bare client MB/s | ratio (wall) | CPU s/GB | bare CPU s/GB | ratio (CPU) | allocations per event |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
-	for _, open := range []func([]event.Event) (*contender, error){
-		benchAzureMonitor("none"), benchAzureMonitor("gzip"), benchElastic("none"), benchElastic("gzip"),
-		benchSplunk("none"), benchSplunk("gzip"), benchHTTP("none"), benchHTTP("gzip"), benchGRPC,
-		benchKafka("none"), benchKafka("zstd"), benchSyslog, benchOTLP("none"), benchOTLP("gzip"),
+	for _, s := range []struct {
+		name string
+		open func([]event.Event) (*contender, error)
+	}{
+		{"azure_monitor", benchAzureMonitor("none")},
+		{"azure_monitor", benchAzureMonitor("gzip")},
+		{"elasticsearch", benchElastic("none")},
+		{"elasticsearch", benchElastic("gzip")},
+		{"splunk_hec", benchSplunk("none")},
+		{"splunk_hec", benchSplunk("gzip")},
+		{"http", benchHTTP("none")},
+		{"http", benchHTTP("gzip")},
+		{"grpc", benchGRPC},
+		{"kafka", benchKafka("none")},
+		{"kafka", benchKafka("zstd")},
+		{"syslog", benchSyslog},
+		{"otlp", benchOTLP("none")},
+		{"otlp", benchOTLP("gzip")},
 	} {
-		c, err := open(events)
+		if !strings.Contains(s.name, name) {
+			continue
+		}
+		c, err := s.open(events)
 		if err != nil {
 			return err
 		}
-		err = c.measure(megabytes, rounds)
+		err = c.measure(megabytes, rounds, profiles)
 		c.close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -80,7 +100,7 @@ func sinks(megabytes, rounds int) error {
 	return nil
 }
 
-func (c *contender) measure(megabytes, rounds int) error {
+func (c *contender) measure(megabytes, rounds int, profiles string) error {
 	size, count := 0, 0
 	for _, b := range c.batches {
 		for i := range b {
@@ -91,15 +111,31 @@ func (c *contender) measure(megabytes, rounds int) error {
 	turns := max(1, megabytes*1_000_000/size)
 	var own, bare []usage
 	var allocs []float64
-	for range rounds {
-		used, err := timeBatches(len(c.batches)*turns, func(ctx context.Context, i int) error { return c.bare(ctx, i%len(c.batches)) })
+	profile := func(round int, who string, n int, do func(ctx context.Context, i int) error) (usage, error) {
+		if profiles == "" || round < rounds-1 {
+			return timeBatches(n, do)
+		}
+		name := strings.NewReplacer("`", "", " | ", "-", " ", "", ",", "-").Replace(c.name)
+		f, err := os.Create(filepath.Join(profiles, name+"-"+who+".pprof"))
+		if err != nil {
+			return usage{}, err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return usage{}, err
+		}
+		defer pprof.StopCPUProfile()
+		return timeBatches(n, do)
+	}
+	for round := range rounds {
+		used, err := profile(round, "bare", len(c.batches)*turns, func(ctx context.Context, i int) error { return c.bare(ctx, i%len(c.batches)) })
 		if err != nil {
 			return fmt.Errorf("bare client: %w", err)
 		}
 		bare = append(bare, used)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		used, err = timeBatches(len(c.batches)*turns, func(ctx context.Context, i int) error { return c.sink.Deliver(ctx, c.batches[i%len(c.batches)]) })
+		used, err = profile(round, "sink", len(c.batches)*turns, func(ctx context.Context, i int) error { return c.sink.Deliver(ctx, c.batches[i%len(c.batches)]) })
 		if err != nil {
 			return err
 		}
@@ -162,7 +198,7 @@ func sampleEvents() (events []event.Event, size int, err error) {
 	record := func(r *decode.Record) {
 		in.Index, in.Node, in.Raw, in.Number = r.Index, r.Node, r.Raw, r.Number
 		out, result := w.Append(nil, in)
-		events = append(events, event.Event{ID: result.ID, Time: result.Time, LogType: result.LogType, Schema: result.Schema, Data: out, Origin: in.Origin})
+		events = append(events, event.Event{ID: result.ID, Time: result.Time, LogType: result.LogType, Schema: result.Schema, Severity: result.Severity, Data: out, Origin: in.Origin})
 		size += len(out)
 	}
 	for i, message := range messages {
