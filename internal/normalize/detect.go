@@ -30,7 +30,8 @@ type logType struct {
 
 type whereCond struct {
 	path   []segment
-	values []string // nil: any
+	values []string // nil, and no globs: any
+	globs  []glob   // values with stars
 	absent bool     // the path must lead to nothing
 }
 
@@ -184,6 +185,7 @@ func (d *detector) numberOf(name string) int {
 type overview struct {
 	category, typ int // the members, or -1
 	hasTime       bool
+	capital       bool // the category is in Category: no envelope, or one with other names
 	embedded      bool // a member holds what may be JSON in a string
 }
 
@@ -202,7 +204,7 @@ func (w *Worker) look() overview {
 			case role == -1 || nodes[c].Kind == jsonscan.Null:
 			case role == roleCategory:
 				if o.category < 0 {
-					o.category = c
+					o.category, o.capital = c, w.key(c)[0] == 'C'
 				}
 			case role == roleType:
 				o.typ = c
@@ -224,7 +226,7 @@ func (w *Worker) detect() {
 	w.timeText, w.timeAssumed, w.timeWritten, w.timeNode, w.idNode, w.ownID = nil, false, nil, -1, -1, false
 	w.time = w.in.Enqueued
 	seen := w.look()
-	w.form = w.formOf(seen.typ, seen.hasTime)
+	w.form = w.formOf(seen.typ, seen.hasTime && !seen.capital)
 	if w.form != nil && w.reshape(w.form) {
 		seen = w.look()
 	}
@@ -296,13 +298,27 @@ func (w *Worker) meets(where []whereCond) bool {
 		if (n < 0) != c.absent {
 			return false
 		}
-		if c.values != nil {
-			if text, ok := w.textOf(0, n); !ok || !containsFold(c.values, text) {
-				return false
-			}
+		if c.values == nil && c.globs == nil {
+			continue
+		}
+		text, ok := w.textOf(0, n)
+		if !ok || !containsFold(c.values, text) && !w.matchesFold(c.globs, text) {
+			return false
 		}
 	}
 	return true
+}
+
+// matchesFold says whether a text, read without case, is of one of the forms.
+func (w *Worker) matchesFold(globs []glob, text []byte) bool {
+	if len(globs) == 0 {
+		return false
+	}
+	mark := len(w.text)
+	w.text = appendLower(w.text, text)
+	lower := w.text[mark:]
+	w.text = w.text[:mark]
+	return slices.ContainsFunc(globs, func(g glob) bool { return g.match(lower) })
 }
 
 // follow returns the node at the end of a path of members, or -1.

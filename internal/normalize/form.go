@@ -440,7 +440,15 @@ func whereConds(lacks, has []string, where map[string][]string) (out []whereCond
 		add("has", path, whereCond{})
 	}
 	for _, path := range slices.Sorted(maps.Keys(where)) {
-		add("where", path, whereCond{values: where[path]})
+		c := whereCond{}
+		for _, value := range where[path] {
+			if g := newGlob(value); g != nil {
+				c.globs = append(c.globs, g)
+			} else {
+				c.values = append(c.values, value)
+			}
+		}
+		add("where", path, c)
 	}
 	return out, err
 }
