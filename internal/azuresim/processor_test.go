@@ -40,6 +40,7 @@ func process(t *testing.T, s *Sim, events uint64) {
 		t.Fatal(err)
 	}
 	running, stop := context.WithCancel(ctx)
+	seen := make(chan struct{}, 1) // there is news in the ledger
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -55,6 +56,10 @@ func process(t *testing.T, s *Sim, events uint64) {
 					done()
 					for _, e := range got {
 						s.Ledger.SeenLine(e.Body)
+					}
+					select {
+					case seen <- struct{}{}:
+					default:
 					}
 					if len(got) > 0 {
 						if err := p.UpdateCheckpoint(ctx, got[len(got)-1], nil); err != nil {
@@ -74,7 +79,10 @@ func process(t *testing.T, s *Sim, events uint64) {
 		}
 	})
 	for s.Ledger.Report().Delivered < events && ctx.Err() == nil {
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-seen:
+		case <-ctx.Done():
+		}
 	}
 	stop()
 	all.Wait()

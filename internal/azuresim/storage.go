@@ -34,6 +34,8 @@ type StorageOptions struct {
 	// AppendEvery is how often logs are appended; zero: 2 s. FlowEvery is how often
 	// flow logs get a block; zero: one minute. Produce writes all at its end.
 	AppendEvery, FlowEvery time.Duration
+	// Grown is called each time after that; may be nil.
+	Grown func()
 	// Keep is how long blobs of logs stay after their hour; zero: for ever.
 	Keep time.Duration
 	// LateShare makes one batch in so many, in the first quarter of an hour, late: it
@@ -125,6 +127,9 @@ func (s *Sim) growStorage(ctx context.Context) {
 		}
 		if err != nil {
 			s.log.Error("logs are not archived", "error", err)
+		}
+		if options.Grown != nil {
+			options.Grown()
 		}
 	}
 }

@@ -283,9 +283,15 @@ func TestEveryRecordIsArchivedOnce(t *testing.T) {
 }
 
 func TestStorageGrowsByItself(t *testing.T) {
+	grown := make(chan struct{}, 1)
 	s := start(t, Options{
 		Seed: 5, Rate: 500, Doors: func(string) []Door { return []Door{Storage} },
-		Storage: StorageOptions{AppendEvery: 10 * time.Millisecond, FlowEvery: 10 * time.Millisecond},
+		Storage: StorageOptions{AppendEvery: 10 * time.Millisecond, FlowEvery: 10 * time.Millisecond, Grown: func() {
+			select {
+			case grown <- struct{}{}:
+			default:
+			}
+		}},
 	})
 	client, err := azblob.NewClientFromConnectionString(s.Endpoints.Storage.ConnectionString, nil)
 	if err != nil {
@@ -304,9 +310,10 @@ func TestStorageGrowsByItself(t *testing.T) {
 				return
 			}
 		}
-		if ctx.Err() != nil {
+		select {
+		case <-grown:
+		case <-ctx.Done():
 			t.Fatal("no blob grew within a minute")
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }

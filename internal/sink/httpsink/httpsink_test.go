@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,10 @@ func unpack(t *testing.T, compression string, r io.Reader) string {
 // leave the transport reading the payload after Do has returned. The race
 // detector sees it if that memory is used again too early.
 func TestMemoryIsNotUsedAgainWhileTheTransportReads(t *testing.T) {
+	given := map[string]chan struct{}{}
+	for i := range 8 * 20 {
+		given[strconv.Itoa(i)] = make(chan struct{})
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/early" {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -170,7 +175,7 @@ func TestMemoryIsNotUsedAgainWhileTheTransportReads(t *testing.T) {
 		}
 		if r.URL.Path == "/slow" {
 			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20))
-			time.Sleep(2 * time.Millisecond) // the client has given up in the middle of the body
+			<-given[r.URL.RawQuery] // up by the client, in the middle of the body
 		}
 	}))
 	defer server.Close()
@@ -183,19 +188,21 @@ func TestMemoryIsNotUsedAgainWhileTheTransportReads(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			for range 20 {
+			for k := range 20 {
 				p := e.New()
 				_, _ = p.Write(bytes.Repeat([]byte{byte('a' + i)}, 4<<20))
 				if err := p.Finish(); err != nil {
 					t.Error(err)
 				}
-				path := "/early"
+				number := strconv.Itoa(i*20 + k)
+				path := "/early?"
 				ctx, cancel := t.Context(), context.CancelFunc(func() {})
 				if i%2 == 0 {
-					path = "/slow"
+					path = "/slow?"
 					ctx, cancel = context.WithTimeout(ctx, time.Millisecond)
 				}
-				_, _ = client.Do(ctx, http.MethodPost, server.URL+path, http.Header{}, p, 100) // either way is fine
+				_, _ = client.Do(ctx, http.MethodPost, server.URL+path+number, http.Header{}, p, 100) // either way is fine
+				close(given[number])
 				cancel()
 				p.Free()
 			}
