@@ -1,6 +1,7 @@
 # Lazuli's tasks. `make` alone lists them.
 .DEFAULT_GOAL := help
 FUZZTIME ?= 5m
+GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
 help: ## List the tasks.
@@ -15,7 +16,7 @@ demo: ## Run Lazuli on the built-in Azure.
 	go run ./cmd/lazuli demo
 
 .PHONY: test
-test: vet node ## Run every test, with the race detector and Microsoft's JavaScript client.
+test: vet node otelcol ## Run every test, with the race detector, Microsoft's JavaScript client and the Collector's receiver.
 	go test -race -shuffle=on -timeout 20m ./...
 
 .PHONY: vet
@@ -28,9 +29,14 @@ node: ## Install what the tests take from npm: Azurite and the Event Hubs client
 	npm ci --prefix e2e --no-audit --no-fund --loglevel=error
 	npm ci --prefix e2e/js --no-audit --no-fund --loglevel=error
 
+.PHONY: otelcol
+otelcol: ## Build the OpenTelemetry Collector's OTLP receiver, which tests send to.
+	go build -C e2e/otelcol -o otelcol .
+
 .PHONY: lint
 lint: ## Run golangci-lint (built on first use, which takes minutes).
-	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+	go run $(GOLANGCI) run
+	cd e2e/otelcol && go run $(GOLANGCI) run -c ../../.golangci.yml
 
 .PHONY: bench
 bench: ## Measure; docs/benchmarks.md explains the output.
@@ -51,4 +57,4 @@ gen: ## Rewrite what is generated: option tables in READMEs, golden files.
 
 .PHONY: clean
 clean: ## Remove what was built and installed.
-	rm -rf bin e2e/node_modules e2e/js/node_modules
+	rm -rf bin e2e/node_modules e2e/js/node_modules e2e/otelcol/otelcol
