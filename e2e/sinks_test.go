@@ -239,15 +239,16 @@ func anyEndpoint(t *testing.T) destination {
 
 func destinations() map[string]func(t *testing.T, sim *azuresim.Sim) destination {
 	return map[string]func(t *testing.T, sim *azuresim.Sim) destination{
-		"azure_monitor": func(_ *testing.T, sim *azuresim.Sim) destination { return azureMonitor(sim) },
-		"elasticsearch": func(t *testing.T, _ *azuresim.Sim) destination { return elastic(t) },
-		"splunk_hec":    func(t *testing.T, _ *azuresim.Sim) destination { return splunk(t) },
-		"http":          func(t *testing.T, _ *azuresim.Sim) destination { return anyEndpoint(t) },
-		"blob":          func(t *testing.T, _ *azuresim.Sim) destination { return lake(t) },
-		"grpc":          func(t *testing.T, _ *azuresim.Sim) destination { return grpcEngine(t) },
-		"kafka":         func(t *testing.T, _ *azuresim.Sim) destination { return kafka(t) },
-		"syslog":        func(t *testing.T, _ *azuresim.Sim) destination { return syslog(t) },
-		"otlp":          func(t *testing.T, _ *azuresim.Sim) destination { return otlp(t) },
+		"azure_monitor":         func(_ *testing.T, sim *azuresim.Sim) destination { return azureMonitor(sim) },
+		"elasticsearch":         func(t *testing.T, _ *azuresim.Sim) destination { return elastic(t) },
+		"splunk_hec":            func(t *testing.T, _ *azuresim.Sim) destination { return splunk(t) },
+		"http":                  func(t *testing.T, _ *azuresim.Sim) destination { return anyEndpoint(t) },
+		"blob":                  func(t *testing.T, _ *azuresim.Sim) destination { return lake(t) },
+		"grpc":                  func(t *testing.T, _ *azuresim.Sim) destination { return grpcEngine(t) },
+		"kafka":                 func(t *testing.T, _ *azuresim.Sim) destination { return kafka(t) },
+		"syslog":                func(t *testing.T, _ *azuresim.Sim) destination { return syslog(t) },
+		"otlp":                  func(t *testing.T, _ *azuresim.Sim) destination { return otlp(t) },
+		"otlp of the Collector": func(t *testing.T, _ *azuresim.Sim) destination { return collectorReceiver(t) },
 	}
 }
 
@@ -275,7 +276,7 @@ func TestSinksLoseNothingWhenKilled(t *testing.T) {
 	for name, open := range destinations() {
 		t.Run(name, func(t *testing.T) {
 			kills := 8
-			if name == "kafka" { // whose client waits longer after a failure
+			if name == "kafka" || name == "otlp of the Collector" { // which take longer after a failure
 				kills = 4
 			}
 			seed := seedOf(t)

@@ -23,8 +23,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/lazuli-logs/lazuli/internal/sink/otlp/collectortest"
 	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 )
 
@@ -416,6 +418,40 @@ func otlp(t *testing.T) destination {
 					r.fail = 1 << 30
 				}
 			})()
+		},
+		arrived: func() [][]byte { return dataOf(kept()) },
+		named:   kept,
+	}
+}
+
+// collectorReceiver is the OpenTelemetry Collector's own, over gRPC.
+func collectorReceiver(t *testing.T) destination {
+	t.Helper()
+	c := collectortest.Start(t, collectortest.Options{})
+	kept := func() []named {
+		c.Settle()
+		logs := c.Logs()
+		all := make([]named, len(logs))
+		for i := range logs {
+			body, _ := logs[i].Body.(string)
+			all[i] = named{logs[i].ID(), []byte(body)}
+		}
+		return all
+	}
+	return destination{
+		sink: fmt.Sprintf("    type: otlp\n    endpoint: %q\n    timeout: 5s\n", "http://"+c.GRPC),
+		disturb: []func(){
+			func() { c.Fail(2, codes.OK, 0) },
+			func() { c.Fail(1, codes.Unavailable, time.Second) },
+			func() { c.Fail(12, codes.ResourceExhausted, 0) },
+			func() { c.Crash(1) },
+		},
+		refuse: func(on bool) {
+			n := 0
+			if on {
+				n = 1 << 30
+			}
+			c.Fail(n, codes.Unauthenticated, 0)
 		},
 		arrived: func() [][]byte { return dataOf(kept()) },
 		named:   kept,

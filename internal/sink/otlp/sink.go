@@ -12,6 +12,7 @@ import (
 
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	rpc "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -80,7 +81,9 @@ func (s *Sink) overGRPC() error {
 	s.close = conn.Close
 	s.export = func(ctx context.Context, r *request) (*collector.ExportLogsServiceResponse, error) {
 		response := new(collector.ExportLogsServiceResponse)
-		return response, classifyGRPC(conn.Invoke(metadata.NewOutgoingContext(ctx, md), exportMethod, r, response))
+		var header, trailer metadata.MD
+		err := conn.Invoke(metadata.NewOutgoingContext(ctx, md), exportMethod, r, response, grpc.Header(&header), grpc.Trailer(&trailer))
+		return response, classifyGRPC(err, len(header)+len(trailer) > 0)
 	}
 	return nil
 }
@@ -117,12 +120,17 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 // Name implements encoding.CodecV2.
 func (codec) Name() string { return "proto" }
 
-// errTooLarge marks a request that a smaller one may fare better than.
+// errTooLarge marks a request that a smaller one may fare better than: one event
+// is to blame only from blamedSize on.
 var errTooLarge = errors.New("the request is too large")
 
+// blamedSize is a size that no receiver's limit is under.
+const blamedSize = 64 << 10
+
 // classifyGRPC says what a status means, by
-// opentelemetry.io/docs/specs/otlp/#failures-1.
-func classifyGRPC(err error) error {
+// opentelemetry.io/docs/specs/otlp/#failures-1. answered tells a status that the
+// receiver sent from one that the client made of a broken stream.
+func classifyGRPC(err error, answered bool) error {
 	if err == nil {
 		return nil
 	}
@@ -135,17 +143,22 @@ func classifyGRPC(err error) error {
 		}
 	}
 	switch st.Code() {
-	case codes.ResourceExhausted:
+	case codes.ResourceExhausted, codes.Unavailable:
 		if told {
 			return &sink.ThrottledError{After: after, Err: err}
 		}
-		return fmt.Errorf("%w: %w: %w", sink.ErrRejected, errTooLarge, err)
-	case codes.Unavailable:
-		if told {
-			return &sink.ThrottledError{After: after, Err: err}
+		if st.Code() == codes.ResourceExhausted {
+			// The size, as gRPC itself says it; but a Collector short of memory, or over a
+			// rate further down, says the same.
+			return fmt.Errorf("%w: %w", errTooLarge, err)
 		}
 		return err
-	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.DataLoss, codes.Unknown, codes.Internal:
+	case codes.Internal:
+		if answered { // a Collector's word for an error that is permanent
+			return fmt.Errorf("%w: %w", sink.ErrRejected, err)
+		}
+		return err
+	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.DataLoss, codes.Unknown:
 		return err
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return &sink.RemedyError{Err: err, Person: true, Remedy: "check the token in headers, and what it is allowed to do"}
@@ -156,6 +169,23 @@ func classifyGRPC(err error) error {
 	}
 }
 
+// classifyHTTP says what an answer means, by
+// opentelemetry.io/docs/specs/otlp/#failures. An error's body is a google.rpc.Status
+// in protobuf; a proxy's is not.
+func classifyHTTP(answer *httpsink.Answer, now time.Time) error {
+	of := new(rpc.Status)
+	spoke := answer.Err() != nil && answer.Header.Get("Content-Type") == protobuf && proto.Unmarshal(answer.Body, of) == nil
+	if spoke {
+		answer.Body = []byte(of.GetMessage())
+	}
+	if spoke && answer.Status == http.StatusInternalServerError { // as codes.Internal
+		return fmt.Errorf("%w: %w", sink.ErrRejected, answer.Err())
+	}
+	return answer.Classify(now)
+}
+
+const protobuf = "application/x-protobuf"
+
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 1 << 20
 
@@ -165,7 +195,7 @@ func (s *Sink) overHTTP() error {
 		return fmt.Errorf("connection: %w", err)
 	}
 	encoder := httpsink.NewEncoder(s.cfg.Compression)
-	header := http.Header{"Content-Type": {"application/x-protobuf"}}
+	header := http.Header{"Content-Type": {protobuf}}
 	if e := encoder.ContentEncoding(); e != "" {
 		header.Set("Content-Encoding", e)
 	}
@@ -184,10 +214,7 @@ func (s *Sink) overHTTP() error {
 		if err != nil {
 			return nil, fmt.Errorf("send to the receiver: %w", err)
 		}
-		if err := answer.Classify(s.now()); err != nil {
-			if answer.Status == http.StatusRequestEntityTooLarge {
-				return nil, fmt.Errorf("%w: %w", errTooLarge, err)
-			}
+		if err := classifyHTTP(answer, s.now()); err != nil {
 			return nil, err
 		}
 		response := new(collector.ExportLogsServiceResponse)
@@ -261,10 +288,13 @@ func (d *delivery) send(from, to int) {
 	}
 	switch {
 	case err == nil:
-	case errors.Is(err, sink.ErrRejected) && to-from > 1:
+	case to-from > 1 && (errors.Is(err, sink.ErrRejected) || errors.Is(err, errTooLarge)):
 		half := (from + to) / 2
 		d.send(from, half)
 		d.send(half, to)
+	case errors.Is(err, errTooLarge) && len(d.events[from].Data) >= blamedSize:
+		d.failed[from] = fmt.Errorf("%w: %w", sink.ErrRejected, err)
+		d.rejected++
 	case errors.Is(err, sink.ErrRejected):
 		d.failed[from] = err
 		d.rejected++
