@@ -27,7 +27,7 @@ func TestCompileErrors(t *testing.T) {
 		{"no target", "fields:\n - {from: b}", "user.yaml:2: a field needs to"},
 		{"no source", "fields:\n - {to: b}", "user.yaml:2: field b needs exactly one of from, value, format, each and fallback, has 0"},
 		{"two sources", "fields:\n - {to: b, from: a, value: 1}", "has 2"},
-		{"unknown transform", "log_types: [unknown]\nfields:\n - {to: b, from: a, as: lowercase}", `user.yaml:3: field b: as: unknown transform "lowercase"; the known ones are tree, after`},
+		{"unknown transform", "log_types: [unknown]\nfields:\n - {to: b, from: a, as: lowercase}", `user.yaml:3: field b: as: unknown transform "lowercase"; the known ones are tree, add, after`},
 		{"missing argument", "log_types: [unknown]\nfields:\n - {to: b, from: a, as: before}", `as: "before" is written "before @"`},
 		{"unknown part", "log_types: [unknown]\nfields:\n - {to: b, from: a, as: resource color}", `as: "resource color" is written "resource tenant|`},
 		{"transform after the last", "log_types: [unknown]\nfields:\n - {to: b, from: a, as: [number, lower]}", `as: "number" must stand last, "lower" follows it`},

@@ -294,6 +294,7 @@ func TestRows(t *testing.T) {
 		{"by index", `{to: t, from: ., as: tree, shape: {a: by_index}}`, `{"a":[1,{"b":2}]}`, `{"t":{"a":{"0":1,"1":{"b":2}}}}`},
 		{"by key", `{to: t, from: ., as: tree, shape: {a: by_key}}`, `{"a":[{"key":"k.1","value":{"b":2}},{"key":"n","value":null}]}`, `{"t":{"a":{"k.1":{"b":2}}}}`},
 		{"not by key", `{to: t, from: ., as: tree, shape: {a: by_key}}`, `{"a":[{"key":"k","value":1},"x"]}`, `{"t":{"a":[{"key":"k","value":1},"x"]}}`},
+		{"lower case", `{to: t, from: ., as: tree, names: lower_case}`, `{"Aß":{"B c":1},"d":2}`, `{"t":{"aß":{"b c":1},"d":2}}`},
 		{"names that become one", `{to: t, from: ., as: tree, names: snake_case}`, `{"aB":1,"a_b":2,"AB":3}`, `{"t":{"a_b":1,"ab":3}}`},
 		{"a tree of no object", `{to: t, from: a, as: tree}`, `{"a":"x"}`, `{}`},
 		{"a tree without members is not written", `{to: t, from: a, as: tree}`, `{"a":{}}`, `{}`},

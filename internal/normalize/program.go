@@ -253,9 +253,10 @@ const (
 	snakeCase
 	dotsToUnderscores
 	snakeWords
+	lowerCase
 )
 
-var namings = map[string]naming{"keep": keepNames, "snake_case": snakeCase, "dots_to_underscores": dotsToUnderscores, "snake_words": snakeWords}
+var namings = map[string]naming{"keep": keepNames, "snake_case": snakeCase, "dots_to_underscores": dotsToUnderscores, "snake_words": snakeWords, "lower_case": lowerCase}
 
 type shape uint8
 
@@ -273,4 +274,5 @@ var plainTrees = [...]*treeRule{
 	snakeCase:         {naming: snakeCase, salt: 1},
 	dotsToUnderscores: {naming: dotsToUnderscores, salt: 2},
 	snakeWords:        {naming: snakeWords, salt: 3},
+	lowerCase:         {naming: lowerCase, salt: 4},
 }

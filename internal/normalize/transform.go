@@ -30,6 +30,8 @@ type stepInfo struct {
 // steps and finishers are the transforms of the table language, described in
 // README.md.
 var steps = map[string]stepInfo{
+	"add":          {run: stepAdd, argument: true, usage: "add -read"},
+	"hyphens":      {run: stepHyphens, usage: "hyphens"},
 	"lower":        {run: stepLower, usage: "lower"},
 	"upper":        {run: stepUpper, usage: "upper"},
 	"trim":         {run: stepTrim, usage: "trim"},
@@ -91,6 +93,35 @@ func stepUpper(w *Worker, text []byte, _ string) ([]byte, bool) {
 		w.text = append(w.text, c)
 	}
 	return w.text[mark:len(w.text):len(w.text)], true
+}
+
+// stepAdd gives the text with the argument after it; of nothing it makes nothing.
+func stepAdd(w *Worker, text []byte, argument string) ([]byte, bool) {
+	mark := len(w.text)
+	w.text = append(append(w.text, text...), argument...)
+	return w.text[mark:len(w.text):len(w.text)], len(text) > 0
+}
+
+// stepHyphens gives servicePrincipals as service-principals: small letters and
+// digits, with hyphens where a word begins or other characters stand.
+func stepHyphens(w *Worker, text []byte, _ string) ([]byte, bool) {
+	mark := len(w.text)
+	capital := true
+	for _, c := range text {
+		word := c-'a' <= 'z'-'a' || c-'0' <= 9
+		upper := c-'A' <= 'Z'-'A'
+		if len(w.text) > mark && (upper && !capital || !word && !upper) && w.text[len(w.text)-1] != '-' {
+			w.text = append(w.text, '-')
+		}
+		if upper {
+			c |= 0x20
+		}
+		if word || upper {
+			w.text = append(w.text, c)
+		}
+		capital = upper
+	}
+	return w.text[mark:len(w.text):len(w.text)], len(w.text) > mark
 }
 
 // stepBefore gives what stands before the last occurrence of the argument, or

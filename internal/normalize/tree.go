@@ -200,6 +200,8 @@ func (w *Worker) appendName(dst, name []byte, rule naming) []byte {
 		dst = appendSnakeCase(dst, name)
 	case snakeWords:
 		dst = appendSnakeWords(dst, name)
+	case lowerCase:
+		dst = appendLower(dst, name)
 	case dotsToUnderscores:
 		start := len(dst)
 		dst = append(dst, name...)
