@@ -178,57 +178,74 @@ func AppendEscaped(dst, b []byte) []byte {
 // between them are copied without a look.
 func (x *Index) AppendEscapedValue(dst []byte, i int) []byte {
 	value := x.Value(i)
-	if bytes.IndexByte(value, '\n') >= 0 || bytes.IndexByte(value, '\r') >= 0 || bytes.IndexByte(value, '\t') >= 0 {
+	if x.Flags&Spaced != 0 && (bytes.IndexByte(value, '\n') >= 0 || bytes.IndexByte(value, '\r') >= 0 || bytes.IndexByte(value, '\t') >= 0) {
 		return AppendEscaped(dst, value) // between tokens; in strings they are escaped already
 	}
 	src := x.Src[:x.Nodes[i].End]
 	last := int(x.Nodes[i].Start) // what is before it is done
-	dst = slices.Grow(dst, len(value)+len(value)/4+64)
-	out, n := dst[:cap(dst)], len(dst)
 	nodes := x.Nodes[i:x.Nodes[i].Next]
+	dst = slices.Grow(dst, len(value)+room(len(nodes)))
+	out, n := dst[:cap(dst)], len(dst)
 	for c := range nodes {
 		node := &nodes[c]
-		var quotes [4]int
-		count := 0
-		special := false
 		if c > 0 && node.KeyStart > 0 {
-			quotes[0], quotes[1] = int(node.KeyStart)-1, int(node.KeyEnd)
-			count = 2
-			special = node.Flags&(KeyEscaped|KeyNotUTF8) != 0
+			open, end := int(node.KeyStart)-1, int(node.KeyEnd)
+			if node.Flags&(KeyEscaped|KeyNotUTF8) == 0 {
+				n = escapeString(out, n, src, last, open, end)
+			} else {
+				dst = AppendEscaped(out[:n], src[last:end+1])
+				dst = slices.Grow(dst, len(src)-end+room(len(nodes)-c))
+				out, n = dst[:cap(dst)], len(dst)
+			}
+			last = end + 1
 		}
 		if node.Kind == String {
-			quotes[count], quotes[count+1] = int(node.Start), int(node.End)-1
-			count += 2
-			special = special || node.Flags&(Escaped|NotUTF8) != 0
-		}
-		if count == 0 {
-			continue
-		}
-		end := quotes[count-1] + 1
-		if special {
-			dst = AppendEscaped(out[:n], src[last:end])
-			out, n, last = dst[:cap(dst)], len(dst), end
-			continue
-		}
-		// Each run stores up to 15 bytes more than are wanted.
-		if n+end-last+count+16 > len(out) {
-			out = growAll(out, n, len(src)-last+32)
-		}
-		for _, quote := range quotes[:count] {
-			run := quote - last
-			if to, from := out[n:], src[last:]; run <= 16 && len(from) >= 16 && len(to) >= 17 {
-				binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(from))
-				binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+			open, end := int(node.Start), int(node.End)-1
+			if node.Flags&(Escaped|NotUTF8) == 0 {
+				n = escapeString(out, n, src, last, open, end)
 			} else {
-				copy(to, from[:run])
+				dst = AppendEscaped(out[:n], src[last:end+1])
+				dst = slices.Grow(dst, len(src)-end+room(len(nodes)-c))
+				out, n = dst[:cap(dst)], len(dst)
 			}
-			n += run
-			out[n], out[n+1] = '\\', '"'
-			n += 2
-			last = quote + 1
+			last = end + 1
 		}
 	}
 	return append(out[:n], src[last:]...)
+}
+
+// room is what the escaped quotes of nodes take beside their bytes, and the bytes
+// that escapeString stores without wanting them.
+func room(nodes int) int { return 4*nodes + 32 }
+
+// escapeString writes src[last:open] and then the string with its quotes at open
+// and end to out[n:], and returns the new n. Of short runs it stores 8, 16 or 32
+// bytes whether or not all of them are wanted: runs are too short for a call each.
+func escapeString(out []byte, n int, src []byte, last, open, end int) int {
+	if run := open - last; run <= 8 && last+8 <= len(src) {
+		binary.LittleEndian.PutUint64(out[n:], binary.LittleEndian.Uint64(src[last:]))
+		n += run
+	} else {
+		n += copy(out[n:], src[last:open])
+	}
+	out[n], out[n+1] = '\\', '"'
+	n += 2
+	start := open + 1
+	switch run := end - start; {
+	case start+32 > len(src) || run > 32:
+		n += copy(out[n:], src[start:end])
+	default:
+		to, from := out[n:n+32], src[start:start+32]
+		binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(from))
+		binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+		if run > 16 {
+			binary.LittleEndian.PutUint64(to[16:], binary.LittleEndian.Uint64(from[16:]))
+			binary.LittleEndian.PutUint64(to[24:], binary.LittleEndian.Uint64(from[24:]))
+		}
+		n += run
+	}
+	out[n], out[n+1] = '\\', '"'
+	return n + 2
 }
 
 // growAll returns out, of which n bytes are used, with room for more, its

@@ -120,7 +120,7 @@ func TestAppendCompact(t *testing.T) {
 
 // FuzzText holds the three appenders against the standard library.
 func FuzzText(f *testing.F) {
-	for _, s := range []string{`{"a": "b\n"}`, "a\xff\xfe", `\ud83d\ude00`, "\"", "{\n\"\xc3\" :\t1}", "12345678\"\\\x01é"} {
+	for _, s := range []string{`{"a": "b\n"}`, "a\xff\xfe", `\ud83d\ude00`, "\"", "{\n\"\xc3\" :\t1}", "12345678\"\\\x01é", `{"a":["12345678901234567","123456789012345678901234567890123",{"é":"\"\u0001"}]}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -152,6 +152,12 @@ func FuzzText(f *testing.F) {
 		if _, err := x.Scan(b); err == nil {
 			if again := x.AppendCompact(nil, 0); !bytes.Equal(again, got) {
 				t.Fatalf("with an index, %q became %q, want %q", b, again, got)
+			}
+			for n := range x.Nodes {
+				want := string(AppendEscaped([]byte("<"), x.Value(n)))
+				if got := string(x.AppendEscapedValue([]byte("<"), n)); got != want {
+					t.Fatalf("with an index, %q is escaped as %q, want %q", x.Value(n), got, want)
+				}
 			}
 		}
 		if !utf8.Valid(got) || bytes.ContainsAny(got, "\n\r") {

@@ -71,6 +71,7 @@ func compileClasses(list []classRows, maps map[string]yamlValue, removed map[str
 			return nil, rowError(row.rowSpec, err)
 		}
 	}
+	c.p.layOut()
 	return &c.p, nil
 }
 

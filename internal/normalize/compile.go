@@ -41,6 +41,7 @@ func compileRows(rows []rowSpec, maps map[string]yamlValue) (*program, error) {
 	c.p.root.tellSeverity(ecsSeverity)
 	c.p.root.fix()
 	c.p.root.shut()
+	c.p.layOut()
 	return &c.p, nil
 }
 

@@ -195,13 +195,18 @@ func (w *Worker) look() overview {
 	o := overview{category: -1, typ: -1}
 	times := w.times[:0]
 	if w.x.Nodes[w.node].Kind == jsonscan.Object {
-		nodes := w.x.Nodes
+		nodes, src := w.x.Nodes, w.x.Src
 		end := int(nodes[w.node].Next)
 		for c := w.node + 1; c < end; c = int(nodes[c].Next) {
-			o.embedded = o.embedded || nodes[c].Kind == jsonscan.String && w.x.Src[nodes[c].Start+1] == '{'
-			role := d.members.find(w.key(c))
+			node := &nodes[c]
+			o.embedded = o.embedded || node.Kind == jsonscan.String && src[node.Start+1] == '{'
+			name := src[node.KeyStart:node.KeyEnd]
+			if node.Flags&escapedKey != 0 {
+				name = w.unescapedKey(c)
+			}
+			role := d.members.find(name)
 			switch {
-			case role == -1 || nodes[c].Kind == jsonscan.Null:
+			case role == -1 || node.Kind == jsonscan.Null:
 			case role == roleCategory:
 				if o.category < 0 {
 					o.category, o.capital = c, w.key(c)[0] == 'C'

@@ -16,6 +16,7 @@ type nameTable struct {
 }
 
 type nameEntry struct {
+	ends  nameEnds
 	name  string
 	value int32
 	used  bool
@@ -34,14 +35,15 @@ func (t *nameTable) add(name string, value int32) {
 			}
 		}
 	}
-	i := hashName([]byte(name)) & t.mask
+	ends := endsOf([]byte(name))
+	i := ends.hash(len(name)) & t.mask
 	for ; t.entries[i].used; i = (i + 1) & t.mask {
 		if t.entries[i].name == name {
 			t.entries[i].value = value
 			return
 		}
 	}
-	t.entries[i] = nameEntry{name: name, value: value, used: true}
+	t.entries[i] = nameEntry{ends: ends, name: name, value: value, used: true}
 	t.len++
 }
 
@@ -50,27 +52,42 @@ func (t *nameTable) find(name []byte) int32 {
 	if t.len == 0 {
 		return -1
 	}
-	for i := hashName(name) & t.mask; t.entries[i].used; i = (i + 1) & t.mask {
-		if t.entries[i].name == string(name) {
-			return t.entries[i].value
+	ends := endsOf(name)
+	for i := ends.hash(len(name)) & t.mask; ; i = (i + 1) & t.mask {
+		e := &t.entries[i]
+		if !e.used {
+			return -1
+		}
+		if e.ends == ends && len(e.name) == len(name) && (len(name) <= wholeEnds || e.name == string(name)) {
+			return e.value
 		}
 	}
-	return -1
 }
 
-func hashName(b []byte) uint32 {
-	const k = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: spreads near values
-	var head, tail uint64
+// nameEnds are the first and the last bytes of a name. Names of one length up to
+// wholeEnds are the same if these are, which spares a look at the names.
+type nameEnds struct{ head, tail uint64 }
+
+const wholeEnds = 16
+
+func endsOf(b []byte) (e nameEnds) {
 	switch n := len(b); {
 	case n >= 8:
-		head = binary.LittleEndian.Uint64(b)
-		tail = binary.LittleEndian.Uint64(b[n-8:])
+		e.head = binary.LittleEndian.Uint64(b)
+		e.tail = binary.LittleEndian.Uint64(b[n-8:])
 	case n >= 4:
-		head = uint64(binary.LittleEndian.Uint32(b))
-		tail = uint64(binary.LittleEndian.Uint32(b[n-4:]))
+		e.head = uint64(binary.LittleEndian.Uint32(b))
+		e.tail = uint64(binary.LittleEndian.Uint32(b[n-4:]))
 	case n > 0:
-		head = uint64(b[0]) | uint64(b[n/2])<<8 | uint64(b[n-1])<<16
+		e.head = uint64(b[0]) | uint64(b[n/2])<<8 | uint64(b[n-1])<<16
 	}
-	hi, lo := bits.Mul64(head^uint64(len(b))<<56^k, bits.RotateLeft64(tail, 29)^k)
+	return e
+}
+
+func (e nameEnds) hash(length int) uint32 {
+	const k = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: spreads near values
+	hi, lo := bits.Mul64(e.head^uint64(length)<<56^k, bits.RotateLeft64(e.tail, 29)^k)
 	return uint32(hi ^ lo ^ lo>>32)
 }
+
+func hashName(b []byte) uint32 { return endsOf(b).hash(len(b)) }

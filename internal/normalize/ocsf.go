@@ -70,7 +70,11 @@ func (w *Worker) appendAttribute(dst []byte, n *outNode, from int) ([]byte, bool
 	case n.observed:
 		return w.appendObservables(append(dst, n.key[from:]...))
 	}
-	dst = append(dst, n.key[from:]...)
+	return w.appendAttributeValue(append(dst, n.key[from:]...), n)
+}
+
+// appendAttributeValue appends the value of an attribute that has no enum.
+func (w *Worker) appendAttributeValue(dst []byte, n *outNode) ([]byte, bool) {
 	m := w.mark(dst)
 	var ok bool
 	switch {
@@ -110,13 +114,14 @@ func (w *Worker) appendObject(dst []byte, n *outNode) ([]byte, bool) {
 	dst = append(dst, '{')
 	comma := 1
 	var has uint64
-	for i, child := range n.children {
-		if n.gates != nil && !n.gates[i].open(&w.present) {
+	for i := range n.members {
+		member := &n.members[i]
+		if !member.needs.meets(&w.present) {
 			continue
 		}
 		mark := len(dst)
 		var ok bool
-		if dst, ok = w.appendMember(dst, child, comma); ok {
+		if dst, ok = w.appendChild(dst, member, comma); ok {
 			comma = 0
 			has |= 1 << i
 		} else {
@@ -182,7 +187,7 @@ func (w *Worker) collectItems(src *source) (first, end int) {
 // appendEach appends the object that a rule makes of node n.
 func (w *Worker) appendEach(dst []byte, e *eachRule, n int32) ([]byte, bool) {
 	slots, present, node, room := w.slots, w.present, w.node, len(w.slotRoom)
-	w.present = slotSet{}
+	w.present = alwaysPresent
 	w.openSlots(e.sub.slots)
 	w.node = int(n)
 	w.load(&e.sub)

@@ -47,9 +47,8 @@ func (s *slotSet) join(o *slotSet) {
 	}
 }
 
-// gate says when a member need not be looked at: if it is closed unless one of
-// these slots has a value. Gates lie side by side, so that the many members
-// that a record has nothing for cost next to nothing.
+// gate says when a member need not be looked at: if it is shut unless one of
+// these slots has a value.
 type gate struct {
 	needs slotSet
 	shut  bool
@@ -60,8 +59,6 @@ func (g *gate) join(o gate) {
 	g.shut = g.shut && o.shut
 	g.needs.join(&o.needs)
 }
-
-func (g *gate) open(present *slotSet) bool { return !g.shut || g.needs.meets(present) }
 
 // pathNode is a node of the trie of source paths: the members looked for in one
 // object.
@@ -78,29 +75,31 @@ type pathMember struct {
 // outNode is one member of the document. An object has children, trees or both;
 // a value has rules: alternatives tried in order, or all of them for a list.
 type outNode struct {
-	place    string // of the row that made it, for errors
-	key      []byte // `,"name":`
-	hash     uint32 // of key without the comma
-	children []*outNode
-	trees    []*rule
-	rules    []*rule
-	list     bool
-	fixed    []byte  // the member with its comma, if it is the same in every document
-	copied   *source // the only source, if there is but one and it needs no walk
-	gates    []gate  // of children
-	tells    tells   // what it says of the event's severity
+	key     []byte // `,"name":`
+	rules   []*rule
+	members []outMember // what is read of children for every record
+	trees   []*rule
+	copied  *source // the only source, if there is but one and it needs no walk
+	list    bool
+	tells   tells // what it says of the event's severity
 
 	// Of an OCSF event:
+	observed  bool       // the member lists the observables
+	enum      *enumTexts // of an attribute with an id
+	rest      *treeRule  // the member holds what no other one does
 	attribute *ocsf.Attribute
-	checks    *objectChecks // of an object
-	elements  []*outNode    // of a list of objects: its first, each from rows of its own
 	each      []*eachRule   // objects made of values of the record, for a list or instead of children
-	enum      *enumTexts    // of an attribute with an id
+	elements  []*outNode    // of a list of objects: its first, each from rows of its own
+	checks    *objectChecks // of an object
 	fallback  []byte        // the value if there is no other
 	observe   []byte        // what an observable of the value begins with
-	rest      *treeRule     // the member holds what no other one does
-	observed  bool          // the member lists the observables
 	merged    []*outNode    // what this one stands for, for Explain
+
+	place    string // of the row that made it, for errors
+	hash     uint32 // of key without the comma
+	fixed    []byte // the member with its comma, if it is the same in every document
+	children []*outNode
+	gates    []gate // of children; layOut makes them part of members
 }
 
 // objectChecks are what must be there of an object's members, by their bits.

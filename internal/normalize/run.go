@@ -8,15 +8,16 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 		return w.appendGuarded(dst, n)
 	}
 	comma := 1 // of a child's key, which the first member goes without
-	for i, child := range n.children {
-		if n.gates != nil && !n.gates[i].open(&w.present) {
+	for i := range n.members {
+		m := &n.members[i]
+		if !m.needs.meets(&w.present) {
 			continue
 		}
 		mark := len(dst)
 		var ok bool
-		if dst, ok = w.appendMember(dst, child, comma); ok {
-			if child.tells != nothing {
-				w.noteSeverity(child.tells, dst[mark+1-comma:])
+		if dst, ok = w.appendChild(dst, m, comma); ok {
+			if m.tells != nothing {
+				w.noteSeverity(m.tells, dst[mark+1-comma:])
 			}
 			comma = 0
 		} else {
@@ -26,14 +27,55 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 	return dst
 }
 
+// appendChild does what appendMember does, for a member that may have a value by
+// what it needs.
+func (w *Worker) appendChild(dst []byte, m *outMember, from int) ([]byte, bool) {
+	if m.kind == anyMember {
+		return w.appendMember(dst, m.node, from)
+	}
+	dst = append(dst, m.key[from:]...)
+	switch m.kind {
+	case copiedMember:
+		n := int(w.slots[m.slot])
+		if n < 0 {
+			return dst, false
+		}
+		node := &w.x.Nodes[n]
+		if node.Kind >= jsonscan.Object || node.Flags&jsonscan.NotUTF8 != 0 || !m.only.has(node.Kind) {
+			return w.appendValue(dst, m.node.rules[0], n)
+		}
+		empty := node.Kind == jsonscan.String && node.End-node.Start == 2 // says nothing
+		return append(dst, w.x.Src[node.Start:node.End]...), !empty
+	case convertedMember:
+		n := int(w.slots[m.slot])
+		if n < 0 {
+			return dst, false
+		}
+		return w.appendValue(dst, m.node.rules[0], n)
+	case objectMember:
+		dst = append(dst, '{')
+		inner := len(dst)
+		dst = w.appendMembers(dst, m.node)
+		return append(dst, '}'), len(dst) > inner
+	case listMember:
+		return w.appendList(dst, m.node)
+	case valueMember:
+		return w.appendFirst(dst, m.node.rules)
+	case attributeMember:
+		return w.appendAttributeValue(dst, m.node)
+	}
+	return dst, true // fixedMember
+}
+
 // appendGuarded does the same where trees add members whose names only the
 // record knows. The members that rows set come first, so they win.
 func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 	opening := len(dst)
 	guard := nameGuard{w: w}
 	guard.open()
-	for i, child := range n.children {
-		if n.gates != nil && !n.gates[i].open(&w.present) {
+	for i := range n.members {
+		m := &n.members[i]
+		if !m.needs.meets(&w.present) {
 			continue
 		}
 		mark, comma := len(dst), 0
@@ -41,10 +83,10 @@ func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 			comma = 1
 		}
 		var ok bool
-		if dst, ok = w.appendMember(dst, child, comma); ok {
-			guard.reserve(mark+1-comma, mark+len(child.key)-comma, child.hash)
-			if child.tells != nothing {
-				w.noteSeverity(child.tells, dst[mark+1-comma:])
+		if dst, ok = w.appendChild(dst, m, comma); ok {
+			guard.reserve(mark+1-comma, mark+len(m.node.key)-comma, m.node.hash)
+			if m.tells != nothing {
+				w.noteSeverity(m.tells, dst[mark+1-comma:])
 			}
 		} else {
 			dst = dst[:mark]

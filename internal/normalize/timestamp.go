@@ -229,14 +229,17 @@ func daysIn(year, month int) int {
 // appendTime appends t as RFC 3339 in UTC with as many decimals as it needs,
 // at least three.
 func appendTime(dst []byte, t time.Time) []byte {
-	t = t.UTC()
-	if t.Nanosecond()%1e6 == 0 {
-		return t.AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+	start := len(dst)
+	dst = t.UTC().AppendFormat(dst, time.RFC3339Nano) // the one layout with a path of its own
+	const whole = len("2006-01-02T15:04:05")
+	digits := len(dst) - 1
+	if digits == start+whole {
+		dst[digits] = '.'
+		dst = append(dst, "000Z"...)
 	}
-	dst = t.AppendFormat(dst, "2006-01-02T15:04:05.000000000Z")
-	end := len(dst) - 1
-	for dst[end-1] == '0' {
-		end--
+	for len(dst) < start+whole+len(".000Z") {
+		dst[len(dst)-1] = '0'
+		dst = append(dst, 'Z')
 	}
-	return append(dst[:end], 'Z')
+	return dst
 }

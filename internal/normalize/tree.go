@@ -20,8 +20,7 @@ func (w *Worker) appendTreeMembers(dst []byte, opening, n int, t *treeRule, guar
 		if kind == jsonscan.Null {
 			continue
 		}
-		m = w.member(c, t, m)
-		if m.omit {
+		if m = w.member(c, t, m); m.omitted() {
 			continue
 		}
 		mark := len(dst)
@@ -48,52 +47,69 @@ type memberCache [1024]cachedMember
 
 const cacheWays = 4
 
+// cachedMember has what every use reads in its first 64 bytes, a line of the
+// processor's cache.
 type cachedMember struct {
-	tree  *treeRule
-	name  []byte // in the record
-	key   []byte // `,"name":` in the document
-	hash  uint32 // of key without the comma
-	omit  bool
-	below *treeRule
-	next  *cachedMember // the member that came after it last time
+	tree   *treeRule
+	ends   nameEnds      // of name
+	length uint32        // of name
+	hash   uint32        // of key without the comma
+	key    []byte        // `,"name":` in the document; empty if the member is left out
+	next   *cachedMember // the member that came after it last time
+	below  *treeRule
+	name   []byte // in the record
+	_      [32]byte
+}
+
+func (e *cachedMember) omitted() bool { return len(e.key) == 0 }
+
+func (e *cachedMember) is(t *treeRule, name []byte, ends nameEnds) bool {
+	return e.tree == t && e.ends == ends && int(e.length) == len(name) && (len(name) <= wholeEnds || string(e.name) == string(name))
 }
 
 // member returns what becomes of member n of an object under rule t, the one
 // after previous: records of one kind have their members in the same order.
 func (w *Worker) member(n int, t *treeRule, previous *cachedMember) *cachedMember {
-	name := w.key(n)
-	if e := previous.next; e != nil && e.tree == t && string(e.name) == string(name) {
+	node := &w.x.Nodes[n]
+	name := w.x.Src[node.KeyStart:node.KeyEnd]
+	if node.Flags&escapedKey != 0 {
+		name = w.unescapedKey(n)
+	}
+	ends := endsOf(name)
+	if e := previous.next; e != nil && e.is(t, name, ends) {
 		return e
 	}
-	e := w.lookUp(name, t)
+	e := w.lookUp(name, ends, t)
 	previous.next = e
 	return e
 }
 
-func (w *Worker) lookUp(name []byte, t *treeRule) *cachedMember {
-	h := hashName(name) ^ t.salt
+func (w *Worker) lookUp(name []byte, ends nameEnds, t *treeRule) *cachedMember {
+	h := ends.hash(len(name)) ^ t.salt
 	for i := range uint32(cacheWays) {
 		e := &w.members[(h+i)%uint32(len(w.members))]
-		if e.tree == t && string(e.name) == string(name) {
+		if e.is(t, name, ends) {
 			return e
 		}
 		if e.tree == nil {
-			w.remember(e, name, t)
+			w.remember(e, name, ends, t)
 			return e
 		}
 	}
 	e := &w.members[(h+h>>16%cacheWays)%uint32(len(w.members))]
-	w.remember(e, name, t)
+	w.remember(e, name, ends, t)
 	return e
 }
 
-func (w *Worker) remember(e *cachedMember, name []byte, t *treeRule) {
-	e.tree, e.below, e.omit = t, plainTrees[t.naming], false
+func (w *Worker) remember(e *cachedMember, name []byte, ends nameEnds, t *treeRule) {
+	e.tree, e.ends, e.length, e.below = t, ends, uint32(len(name)), plainTrees[t.naming]
 	e.name = append(e.name[:0], name...)
 	e.key = e.key[:0]
 	if i := t.names.find(name); i >= 0 {
 		m := &t.members[i]
-		e.omit = m.omit
+		if m.omit {
+			return
+		}
 		e.key = append(e.key, m.key...)
 		if m.rule != nil {
 			e.below = m.rule

@@ -67,7 +67,7 @@ func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule) ([]byte, boo
 			}
 			dst = append(dst, name...)
 		} else {
-			if m = w.member(c, t, m); m.omit {
+			if m = w.member(c, t, m); m.omitted() {
 				continue
 			}
 			dst = append(dst, m.key[comma:]...)

@@ -40,7 +40,8 @@ type Result struct {
 // Worker is the scratch memory of one goroutine. It is not safe for concurrent
 // use.
 type Worker struct {
-	m *Mapper
+	members memberCache // first, where it begins a line of the processor's cache
+	m       *Mapper
 
 	in          Input
 	x           *jsonscan.Index // in.Index, or expanded
@@ -75,7 +76,6 @@ type Worker struct {
 	names     []byte // an unescaped member name
 	nodes     []int32
 	marks     []span // elements of the list, or members of the tree, being written
-	members   memberCache
 	times     []rankedNode
 	expanded  jsonscan.Index // the record with the JSON in its strings put in their place
 	spliced   []byte         // its text
@@ -147,7 +147,7 @@ func (w *Worker) appendRaw(dst []byte) []byte {
 func (w *Worker) appendDocument(dst []byte, p *program) []byte {
 	w.used, w.observed, w.slotRoom = w.used[:0], w.observed[:0], w.slotRoom[:0]
 	w.openSlots(p.slots)
-	w.present, w.severity = slotSet{}, event.Severity{}
+	w.present, w.severity = alwaysPresent, event.Severity{}
 	w.load(p)
 	root := p.root
 	if p.classes != nil {
@@ -191,11 +191,16 @@ func (w *Worker) load(p *program) {
 // fill notes the nodes that source paths lead to. Null is nothing, and of
 // members with one name the first counts.
 func (w *Worker) fill(object int, p *pathNode) {
-	nodes := w.x.Nodes
+	nodes, src := w.x.Nodes, w.x.Src
 	end := int(nodes[object].Next)
 	for c := object + 1; c < end; c = int(nodes[c].Next) {
-		i := p.names.find(w.key(c))
-		if i < 0 || nodes[c].Kind == jsonscan.Null {
+		node := &nodes[c]
+		name := src[node.KeyStart:node.KeyEnd]
+		if node.Flags&escapedKey != 0 {
+			name = w.unescapedKey(c)
+		}
+		i := p.names.find(name)
+		if i < 0 || node.Kind == jsonscan.Null {
 			continue
 		}
 		m := &p.members[i]
@@ -203,18 +208,23 @@ func (w *Worker) fill(object int, p *pathNode) {
 			w.slots[m.slot] = int32(c)
 			w.present.add(m.slot)
 		}
-		if m.sub != nil && nodes[c].Kind == jsonscan.Object {
+		if m.sub != nil && node.Kind == jsonscan.Object {
 			w.fill(c, m.sub)
 		}
 	}
 }
 
+// escapedKey are the flags of a member whose name does not stand in the record
+// as it is.
+const escapedKey = jsonscan.KeyEscaped | jsonscan.KeyNotUTF8
+
 // key returns the name of a member, unescaped, until the next call.
 func (w *Worker) key(n int) []byte {
-	if node := &w.x.Nodes[n]; node.Flags&(jsonscan.KeyEscaped|jsonscan.KeyNotUTF8) == 0 {
-		return w.x.Src[node.KeyStart:node.KeyEnd]
+	node := &w.x.Nodes[n]
+	if node.Flags&escapedKey != 0 {
+		return w.unescapedKey(n)
 	}
-	return w.unescapedKey(n)
+	return w.x.Src[node.KeyStart:node.KeyEnd]
 }
 
 func (w *Worker) unescapedKey(n int) []byte {
@@ -224,14 +234,21 @@ func (w *Worker) unescapedKey(n int) []byte {
 
 // find returns the first member of object n with that name that is not null, or -1.
 func (w *Worker) find(n int, name string) int {
-	if w.x.Nodes[n].Kind != jsonscan.Object {
+	nodes, src := w.x.Nodes, w.x.Src
+	if nodes[n].Kind != jsonscan.Object {
 		return -1
 	}
-	end := int(w.x.Nodes[n].Next)
-	for c := n + 1; c < end; c = int(w.x.Nodes[c].Next) {
-		if w.x.Nodes[c].Kind != jsonscan.Null && string(w.key(c)) == name {
+	end := int(nodes[n].Next)
+	for c := n + 1; c < end; {
+		node := &nodes[c]
+		if node.Flags&escapedKey != 0 {
+			if string(w.unescapedKey(c)) == name && node.Kind != jsonscan.Null {
+				return c
+			}
+		} else if int(node.KeyEnd-node.KeyStart) == len(name) && string(src[node.KeyStart:node.KeyEnd]) == name && node.Kind != jsonscan.Null {
 			return c
 		}
+		c = int(node.Next)
 	}
 	return -1
 }
