@@ -83,6 +83,9 @@ func sinks(megabytes, rounds int, name, profiles string) error {
 		{"syslog", benchSyslog},
 		{"otlp", benchOTLP("none")},
 		{"otlp", benchOTLP("gzip")},
+		{"blob", benchBlob("ndjson", "none")},
+		{"blob", benchBlob("ndjson", "zstd")},
+		{"blob", benchBlob("parquet", "zstd")},
 	} {
 		if !strings.Contains(s.name, name) {
 			continue
@@ -267,19 +270,28 @@ func (h *hole) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, h.answer)
 }
 
-// httpContender records what the sink sends for each batch, and has the bare
-// client send the same.
-func httpContender(name, compression string, h *hole, s sink.Sink, batches [][]event.Event, client *http.Client) (*contender, error) {
+// record returns what the sink sends for each batch.
+func (h *hole) record(s sink.Sink, batches [][]event.Event) ([][]*request, error) {
 	recorded := make([][]*request, len(batches))
 	h.recording = true
 	for i, b := range batches {
 		h.requests = nil
 		if err := s.Deliver(context.Background(), b); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
 		recorded[i] = h.requests
 	}
 	h.recording = false
+	return recorded, nil
+}
+
+// httpContender records what the sink sends for each batch, and has the bare
+// client send the same.
+func httpContender(name, compression string, h *hole, s sink.Sink, batches [][]event.Event, client *http.Client) (*contender, error) {
+	recorded, err := h.record(s, batches)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	for _, requests := range recorded {
 		for _, r := range requests {
 			r.header.Del("Accept-Encoding")

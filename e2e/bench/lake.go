@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/lazuli-logs/lazuli/internal/azuresim/azuritetest"
+	"github.com/lazuli-logs/lazuli/internal/config"
+	"github.com/lazuli-logs/lazuli/internal/event"
+	"github.com/lazuli-logs/lazuli/internal/sink/blob"
+)
+
+// benchBlob measures against a client of Microsoft's that uploads the blobs that
+// the sink made: lines are compressed as they are sent, Parquet is sent as it is.
+func benchBlob(format, compression string) func([]event.Event) (*contender, error) {
+	return func(events []event.Event) (*contender, error) {
+		h := newHole(http.StatusCreated, "", false)
+		const lake = "lake"
+		connection := azuritetest.ConnectionString(strings.TrimPrefix(h.server.URL, "http://"), "")
+		cfg := blob.DefaultConfig()
+		cfg.ConnectionString, cfg.Container, cfg.Format, cfg.Compression = config.Secret(connection), lake, format, compression
+		s, err := blob.New(*cfg, blob.Deps{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		if err != nil {
+			return nil, err
+		}
+		client, err := container.NewClientFromConnectionString(connection, lake, nil)
+		if err != nil {
+			return nil, err
+		}
+		batches := cut(events, cfg)
+		recorded, err := h.record(s, batches)
+		if err != nil {
+			return nil, err
+		}
+		z, err := zstd.NewReader(nil)
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		packs := format == "ndjson" && compression == "zstd"
+		for _, requests := range recorded {
+			for _, r := range requests {
+				_, r.url, _ = strings.Cut(r.url, "/"+lake+"/") // now the blob's name
+				if packs {
+					if r.body, err = z.DecodeAll(r.body, nil); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+		zips := sync.Pool{New: func() any {
+			w, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+			return w
+		}}
+		send := func(ctx context.Context, r *request) error {
+			body := r.body
+			if packs {
+				w := zips.Get().(*zstd.Encoder)
+				body = w.EncodeAll(body, make([]byte, 0, len(body)/4))
+				zips.Put(w)
+			}
+			_, err := client.NewBlockBlobClient(r.url).Upload(ctx, streaming.NopCloser(bytes.NewReader(body)), nil)
+			return err
+		}
+		return &contender{
+			name: fmt.Sprintf("`blob`, %s | %s", map[string]string{"ndjson": "NDJSON", "parquet": "Parquet"}[format], compression), sink: s, batches: batches,
+			bare: func(ctx context.Context, batch int) error {
+				for _, r := range recorded[batch] {
+					if err := send(ctx, r); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			close: func() { _ = s.Close(context.Background()); h.server.Close() },
+		}, nil
+	}
+}
