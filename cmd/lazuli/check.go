@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+
+	"github.com/lazuli-logs/lazuli/internal/component"
 )
 
 type checkCommand struct {
@@ -27,6 +29,9 @@ func (c *checkCommand) Run(t terminal) error {
 	}
 	if _, err := openLocator(string(cfg.Normalize.Geo.City), string(cfg.Normalize.Geo.ASN)); err != nil {
 		return err
+	}
+	if _, err := component.Tenants(cfg); err != nil {
+		return &usageError{err}
 	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(t.err, "warning: %s\n", w)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/lazuli-logs/lazuli/internal/config"
 )
@@ -18,16 +17,18 @@ import (
 type Tenant struct {
 	Name       string // in the configuration
 	ID         string // Entra tenant id
-	ClientID   string // of the app registration that signs in
+	ClientID   string // of the app registration or managed identity that signs in; "" where the credential does not say
 	Cloud      Cloud
 	Credential azcore.TokenCredential
 	HTTP       *http.Client // trusts the tenant's CA file and uses its proxy
 	Proxy      string       // of HTTP; "" means the environment's
 	TLS        *tls.Config  // what HTTP trusts, for protocols other than HTTP; clone before changing it
+
+	host *http.Client // for the endpoint of the machine that gives tokens of managed identities
 }
 
-// NewTenant reads the tenant's CA file and prepares its credential. It does
-// not touch the network.
+// NewTenant reads the tenant's CA file and prepares its credential, whose files
+// must be there. It does not touch the network.
 func NewTenant(name string, c config.Tenant) (*Tenant, error) {
 	cloud, err := LookupCloud(c.Cloud, c.Endpoints)
 	if err != nil {
@@ -43,12 +44,20 @@ func NewTenant(name string, c config.Tenant) (*Tenant, error) {
 	}
 	t := &Tenant{
 		Name: name, ID: c.TenantID, ClientID: c.Credential.ClientID,
-		Cloud: cloud, HTTP: client, Proxy: c.Proxy, TLS: tlsConfig,
+		Cloud: cloud, HTTP: client, Proxy: c.Proxy, TLS: tlsConfig, host: hostClient(client),
 	}
 	if t.Credential, err = t.newCredential(c.Credential); err != nil {
 		return nil, fmt.Errorf("tenant %q: credential: %w", name, err)
 	}
 	return t, nil
+}
+
+// Assignee is who is given a role, as commands of the remedies take it.
+func (t *Tenant) Assignee() string {
+	if t.ClientID == "" {
+		return "<client or object id>"
+	}
+	return t.ClientID
 }
 
 // ClientOptions are the options every HTTP client of the SDK takes.
@@ -61,16 +70,4 @@ func (t *Tenant) ClientOptions() policy.ClientOptions {
 func (t *Tenant) Token(ctx context.Context, scope string) (string, error) {
 	token, err := t.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
 	return token.Token, err
-}
-
-func (t *Tenant) newCredential(c config.Credential) (azcore.TokenCredential, error) {
-	switch c.Type {
-	case "client_secret":
-		return azidentity.NewClientSecretCredential(t.ID, c.ClientID, c.ClientSecret.Reveal(), &azidentity.ClientSecretCredentialOptions{
-			ClientOptions:            t.ClientOptions(),
-			DisableInstanceDiscovery: !t.Cloud.knownAuthority(),
-		})
-	default:
-		return nil, fmt.Errorf("type %q is not supported; write client_secret", c.Type)
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -101,19 +102,30 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
+// Tenants prepares the sign-in to every tenant of cfg. It reads the files that
+// the credentials name and does not touch the network.
+func Tenants(cfg *config.Config) (map[string]*azure.Tenant, error) {
+	tenants := map[string]*azure.Tenant{}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(cfg.Tenants)) {
+		t, err := azure.NewTenant(name, cfg.Tenants[name])
+		tenants[name] = t
+		errs = append(errs, err)
+	}
+	return tenants, errors.Join(errs...)
+}
+
 // Build makes the components of cfg. It opens local files but does not touch the
 // network.
 func Build(cfg *config.Config, deps Deps) (_ *Set, err error) {
-	b := &builder{cfg: cfg, deps: deps, tenants: map[string]*azure.Tenant{}, limiters: map[string]*azuremonitor.Limiter{}, set: &Set{}}
+	b := &builder{cfg: cfg, deps: deps, limiters: map[string]*azuremonitor.Limiter{}, set: &Set{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.set.Close())
 		}
 	}()
-	for name, t := range cfg.Tenants {
-		if b.tenants[name], err = azure.NewTenant(name, t); err != nil {
-			return nil, err
-		}
+	if b.tenants, err = Tenants(cfg); err != nil {
+		return nil, err
 	}
 	for _, s := range cfg.Sources {
 		built, err := b.source(s)

@@ -19,7 +19,7 @@ type Tenant struct {
 
 // DefaultTenant returns the values a tenant has before the document is read.
 func DefaultTenant() Tenant {
-	return Tenant{Cloud: "public", Credential: Credential{Type: "client_secret"}}
+	return Tenant{Cloud: "public", Credential: Credential{Type: ClientSecret}}
 }
 
 // Endpoints overrides single endpoints of a cloud; empty ones are the cloud's.
@@ -30,11 +30,15 @@ type Endpoints struct {
 	LogsIngestion string `yaml:"logs_ingestion" doc:"Token audience of the Logs Ingestion API, https." example:"https://monitor.azure.com"`
 }
 
-// Credential is how Lazuli proves who it is to Entra.
+// Credential is how Lazuli proves who it is to Entra. Type says how; each kind
+// has options of its own.
 type Credential struct {
-	Type         string `yaml:"type" doc:"Kind of credential." enum:"client_secret"`
-	ClientID     string `yaml:"client_id" doc:"Application (client) id of the app registration, a GUID." example:"1f2e3d4c-5b6a-4798-8a9b-0c1d2e3f4a5b"`
-	ClientSecret Secret `yaml:"client_secret" doc:"Client secret of the app registration." example:"${file:/run/secrets/contoso}"`
+	Type                string `yaml:"type" doc:"Kind of credential: docs/credentials.md says which one to take." enum:"client_secret|certificate|workload_identity|managed_identity|azure_cli"`
+	ClientID            string `yaml:"client_id" doc:"Application (client) id of the app registration, a GUID; of a managed_identity that is user-assigned, its client id, and of one that is system-assigned, nothing." example:"1f2e3d4c-5b6a-4798-8a9b-0c1d2e3f4a5b"`
+	ClientSecret        Secret `yaml:"client_secret" doc:"For client_secret: the secret of the app registration." example:"${file:/run/secrets/contoso}"`
+	Certificate         Path   `yaml:"certificate" doc:"For certificate: PEM or PFX file with the certificate and its private key, RSA. It is read again when it has changed." example:"/run/secrets/contoso.pem"`
+	CertificatePassword Secret `yaml:"certificate_password" doc:"For certificate: password of a PFX file." example:"${file:/run/secrets/contoso-pfx-password}"`
+	TokenFile           Path   `yaml:"token_file" doc:"For workload_identity: file with a token of the identity provider that the app registration trusts; empty means the one that AZURE_FEDERATED_TOKEN_FILE names, as in AKS." example:"/var/run/secrets/azure/tokens/azure-identity-token"`
 }
 
 var guid = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
@@ -80,17 +84,56 @@ func (e *Endpoints) validate(r *Report) {
 	}
 }
 
+// The kinds of credentials.
+const (
+	ClientSecret     = "client_secret"
+	Certificate      = "certificate"
+	WorkloadIdentity = "workload_identity"
+	ManagedIdentity  = "managed_identity"
+	AzureCLI         = "azure_cli"
+)
+
 func (c *Credential) validate(r *Report) {
-	if c.Type != "client_secret" {
-		r.Add("credential.type", "is "+quote(c.Type)+"; it must be client_secret", "write type: client_secret")
+	switch c.Type {
+	case ClientSecret, Certificate, WorkloadIdentity, ManagedIdentity, AzureCLI:
+	default:
+		r.Add("credential.type", "is "+quote(c.Type)+"; it must be client_secret, certificate, workload_identity, managed_identity or azure_cli", "write one of them, e.g. type: client_secret")
 		return
 	}
+	for _, option := range []struct {
+		name  string
+		given bool
+		of    string
+	}{
+		{"client_secret", c.ClientSecret != "", ClientSecret},
+		{"certificate", c.Certificate != "", Certificate},
+		{"certificate_password", c.CertificatePassword != "", Certificate},
+		{"token_file", c.TokenFile != "", WorkloadIdentity},
+	} {
+		if option.given && option.of != c.Type {
+			r.Add("credential."+option.name, "belongs to type "+option.of+", and type is "+c.Type, "remove it, or write type: "+option.of)
+		}
+	}
 	switch {
+	case c.Type == AzureCLI:
+		if c.ClientID != "" {
+			r.Add("credential.client_id", "has no effect with type azure_cli, which signs in as whoever az does", "remove it, or choose another type")
+		}
+	case c.ClientID == "" && c.Type == ManagedIdentity: // the system-assigned one
 	case c.ClientID == "":
 		r.Add("credential.client_id", "is empty", "copy the Application (client) id of the app registration")
 	case !guid.MatchString(c.ClientID):
 		r.Add("credential.client_id", "is "+quote(c.ClientID)+"; it must be a GUID", "copy the Application (client) id, not the display name")
 	}
+	if c.Type == Certificate && c.Certificate == "" {
+		r.Add("credential.certificate", "is empty", "write the path of a PEM or PFX file with the certificate and its private key")
+	}
+	if c.Type == ClientSecret {
+		c.validateSecret(r)
+	}
+}
+
+func (c *Credential) validateSecret(r *Report) {
 	switch s := c.ClientSecret.Reveal(); {
 	case s == "":
 		r.Add("credential.client_secret", "is empty", "write ${file:/path} or ${env:NAME}")

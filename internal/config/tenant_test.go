@@ -7,6 +7,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const testClient = "1f2e3d4c-5b6a-4798-8a9b-0c1d2e3f4a5b"
+
+// with gives a tenant this credential.
+func with(c Credential) func(*Tenant) { return func(t *Tenant) { t.Credential = c } }
+
 func goodTenant() Tenant {
 	t := DefaultTenant()
 	t.TenantID = "7d0c4b1e-0f5a-4b64-9a3f-2f5a6d1c8e90"
@@ -30,6 +35,22 @@ func TestTenantValidateNamesEveryMistake(t *testing.T) {
 		{name: "client name", change: func(t *Tenant) { t.Credential.ClientID = "lazuli" }, want: []string{"credential.client_id"}},
 		{name: "id instead of secret", change: func(t *Tenant) { t.Credential.ClientSecret = "1f2e3d4c-5b6a-4798-8a9b-0c1d2e3f4a5b" }, want: []string{"credential.client_secret"}},
 		{name: "secret with line feed", change: func(t *Tenant) { t.Credential.ClientSecret = "abc\n" }, want: []string{"credential.client_secret"}},
+		{name: "certificate", change: with(Credential{Type: Certificate, ClientID: testClient, Certificate: "a.pfx", CertificatePassword: "x"})},
+		{name: "certificate without a file", change: with(Credential{Type: Certificate, ClientID: testClient}), want: []string{"credential.certificate"}},
+		{name: "certificate without an application", change: with(Credential{Type: Certificate, Certificate: "a.pem"}), want: []string{"credential.client_id"}},
+		{name: "two kinds", change: func(t *Tenant) { t.Credential.Certificate = "a.pem" }, want: []string{"credential.certificate"}},
+		{
+			name: "options of every other kind", change: with(Credential{Type: ManagedIdentity, ClientSecret: "an~invented~secret", Certificate: "c", CertificatePassword: "p", TokenFile: "t"}),
+			want: []string{"credential.client_secret", "credential.certificate", "credential.certificate_password", "credential.token_file"},
+		},
+		{name: "workload identity", change: with(Credential{Type: WorkloadIdentity, ClientID: testClient})},
+		{name: "workload identity with a file", change: with(Credential{Type: WorkloadIdentity, ClientID: testClient, TokenFile: "token"})},
+		{name: "workload identity without an application", change: with(Credential{Type: WorkloadIdentity}), want: []string{"credential.client_id"}},
+		{name: "system-assigned identity", change: with(Credential{Type: ManagedIdentity})},
+		{name: "user-assigned identity", change: with(Credential{Type: ManagedIdentity, ClientID: testClient})},
+		{name: "name of an identity", change: with(Credential{Type: ManagedIdentity, ClientID: "id-lazuli"}), want: []string{"credential.client_id"}},
+		{name: "azure cli", change: with(Credential{Type: AzureCLI})},
+		{name: "azure cli as somebody", change: with(Credential{Type: AzureCLI, ClientID: testClient}), want: []string{"credential.client_id"}},
 		{name: "proxy without scheme", change: func(t *Tenant) { t.Proxy = "proxy:3128" }, want: []string{"proxy"}},
 		{name: "all at once", change: func(t *Tenant) { *t = Tenant{} }, want: []string{"tenant_id", "cloud", "credential.type"}},
 	} {

@@ -1,6 +1,7 @@
 // Package entra simulates the parts of Microsoft Entra ID that a daemon meets:
-// instance discovery, OpenID metadata, signing keys, and the token endpoint for
-// client credentials. Its answers have the forms and AADSTS codes of the real
+// instance discovery, OpenID metadata, signing keys, the token endpoint for
+// client credentials (secrets, certificates, federated tokens), and the endpoints
+// of hosts with managed identities. Its answers have the forms and AADSTS codes of the real
 // service.
 //
 // Invariant: a token verifies only if this server signed it for that audience
@@ -11,6 +12,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +37,9 @@ type App struct {
 	ClientID string // GUID
 	ObjectID string // GUID of the service principal; made if empty
 	Secrets  []Secret
+	// Certificates and Federations are other ways to sign in.
+	Certificates []*x509.Certificate
+	Federations  []Federation
 	// Roles are the application permissions put into tokens, for every audience.
 	Roles []string
 }

@@ -121,13 +121,20 @@ func (s *Server) clientCredentials(r *http.Request) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.PostForm.Get("client_secret") == "" {
-		return nil, refusal{
+	switch assertion, secret := r.PostForm.Get("client_assertion"), r.PostForm.Get("client_secret"); {
+	case assertion != "" && r.PostForm.Get("client_assertion_type") != assertionType:
+		return nil, refusal{http.StatusBadRequest, "invalid_request", 900144, "The request body must contain the following parameter: 'client_assertion_type'."}
+	case assertion != "":
+		err = s.checkAssertion(app, assertion, "https://"+r.Host+r.URL.Path)
+	case secret != "":
+		err = s.checkSecret(app, secret)
+	default:
+		err = refusal{
 			http.StatusUnauthorized, "invalid_client", 7000216,
 			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
 		}
 	}
-	if err := s.checkSecret(app, r.PostForm.Get("client_secret")); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	audience, err := audienceOf(r.PostForm.Get("scope"))

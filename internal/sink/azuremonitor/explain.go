@@ -21,9 +21,9 @@ func (s *Sink) explain(a *httpsink.Answer) error {
 	switch a.Status {
 	case http.StatusForbidden:
 		return person("not allowed to send to rule "+s.target.Rule, fmt.Sprintf(
-			`grant application %[1]s the role "Monitoring Metrics Publisher" on the data collection rule: `+
+			`grant %[1]s the role "Monitoring Metrics Publisher" on the data collection rule: `+
 				`az role assignment create --assignee %[1]s --role "Monitoring Metrics Publisher" --scope <resource id of the rule>; `+
-				`it may take 30 minutes to work`, s.deps.Tenant.ClientID))
+				`it may take 30 minutes to work`, s.deps.Tenant.Assignee()))
 	case http.StatusUnauthorized:
 		return person("the token was not accepted", "check the tenant's cloud (public, us_gov or china) and that the endpoint is of the same")
 	case http.StatusNotFound:

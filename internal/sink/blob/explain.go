@@ -83,13 +83,13 @@ func (s *Sink) credential() string {
 func (s *Sink) role() string {
 	assignee := "<client id>"
 	if s.deps.Tenant != nil {
-		assignee = s.deps.Tenant.ClientID
+		assignee = s.deps.Tenant.Assignee()
 	}
 	on := "/blobServices/default/containers/" + s.cfg.Container
 	if s.cfg.CreateContainer {
 		on = "" // a role on a container does not create it
 	}
-	return fmt.Sprintf(`grant application %[1]s the role "Storage Blob Data Contributor": `+
+	return fmt.Sprintf(`grant %[1]s the role "Storage Blob Data Contributor": `+
 		`az role assignment create --assignee %[1]s --role "Storage Blob Data Contributor" --scope "<resource id of the storage account>%[2]s"; `+
 		`it takes some minutes to work`, assignee, on)
 }
