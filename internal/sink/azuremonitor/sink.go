@@ -258,16 +258,14 @@ func aboutTheCall(code string) bool {
 func (s *Sink) post(ctx context.Context, records []record) (*httpsink.Answer, error) {
 	p := s.encoder.New()
 	defer p.Free()
+	lead, comma := []byte{'['}, []byte{','}
 	for i := range records {
-		lead := ","
-		if i == 0 {
-			lead = "["
-		}
-		_, _ = io.WriteString(p, lead) // into memory: Finish returns the error
-		_, _ = p.Write(records[i].head)
-		_, _ = p.Write(records[i].tail)
+		_, _ = p.Write(lead) // into memory: Finish returns the error
+		_, _ = p.Share(records[i].head)
+		_, _ = p.Share(records[i].tail)
+		lead = comma
 	}
-	_, _ = io.WriteString(p, "]")
+	_, _ = p.Write([]byte{']'})
 	if err := p.Finish(); err != nil {
 		return nil, err
 	}

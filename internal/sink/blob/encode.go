@@ -114,7 +114,7 @@ func (c *encoder) encode(p *part, events []event.Event) (*httpsink.Payload, erro
 		err = c.writeParquet(content, p, events)
 	} else {
 		for _, i := range p.index {
-			_, _ = content.Write(events[i].Data) // into memory: Finish returns the error
+			_, _ = content.Share(events[i].Data) // into memory: Finish returns the error
 			_, _ = content.Write([]byte{'\n'})
 		}
 	}

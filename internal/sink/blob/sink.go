@@ -152,13 +152,14 @@ func (s *Sink) put(ctx context.Context, name, sum string, p *part, events []even
 		return err
 	}
 	defer content.Free()
-	digest := md5.Sum(content.Bytes()) //nolint:gosec // see above
+	digest := md5.New()            //nolint:gosec // see above
+	_, _ = content.WriteTo(digest) // a hash never fails
 	absent := azcore.ETagAny
 	_, err = s.client.NewBlockBlobClient(name).Upload(ctx, content.Reader(), &blockblob.UploadOptions{
 		Metadata:    map[string]*string{sumName: &sum},
 		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &s.encoder.contentType},
 		// Azure compares what has come with it, and keeps it for readers.
-		TransactionalValidation: blob.TransferValidationTypeMD5(digest[:]),
+		TransactionalValidation: blob.TransferValidationTypeMD5(digest.Sum(nil)),
 		AccessConditions:        &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &absent}},
 	})
 	return err

@@ -150,7 +150,11 @@ func (s *Sink) write(p *httpsink.Payload, events []event.Event) {
 	defer s.putScanner(sc)
 	for i := range events {
 		e := &events[i]
-		line := append(sc.line[:0], `{"create":{"_index":"`...)
+		line := sc.line[:0]
+		if i > 0 {
+			line = append(line, '\n')
+		}
+		line = append(line, `{"create":{"_index":"`...)
 		line = jsonscan.AppendEscaped(line, []byte(s.index(e)))
 		line = append(line, `","_id":"`...)
 		line = jsonscan.AppendEscaped(line, []byte(documentID(e)))
@@ -172,9 +176,9 @@ func (s *Sink) write(p *httpsink.Payload, events []event.Event) {
 		}
 		sc.line = line
 		_, _ = p.Write(line) // into memory: Finish returns the error
-		_, _ = p.Write(data)
-		_, _ = p.Write([]byte{'\n'})
+		_, _ = p.Share(data)
 	}
+	_, _ = p.Write([]byte{'\n'})
 }
 
 func (s *Sink) scanner() *scanner {

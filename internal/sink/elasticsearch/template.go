@@ -54,9 +54,8 @@ func (s *Sink) install(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the index template: %w", err)
 	}
-	p := httpsink.NewEncoder("none").New()
+	p := httpsink.Body(body)
 	defer p.Free()
-	_, _ = p.Write(body) // into memory
 	header := s.header.Clone()
 	header.Set("Content-Type", "application/json")
 	header.Del("Content-Encoding")

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -134,23 +135,23 @@ func (s *Sink) explain(a *httpsink.Answer) error {
 func (s *Sink) post(ctx context.Context, events []event.Event) (*httpsink.Answer, error) {
 	p := s.encoder.New()
 	defer p.Free()
-	before, between, after := "", "\n", "\n"
+	before, between, after := []byte{}, []byte{'\n'}, []byte{'\n'}
 	if s.cfg.Format == "array" {
-		before, between, after = "[", ",", "]"
+		before, between, after = []byte{'['}, []byte{','}, []byte{']'}
 	}
 	for i := range events {
 		lead := between
 		if i == 0 {
 			lead = before
 		}
-		_, _ = p.Write([]byte(lead)) // into memory: Finish returns the error
-		_, _ = p.Write(events[i].Data)
+		_, _ = p.Write(lead) // into memory: Finish returns the error
+		_, _ = p.Share(events[i].Data)
 	}
-	_, _ = p.Write([]byte(after))
+	_, _ = p.Write(after)
 	if err := p.Finish(); err != nil {
 		return nil, err
 	}
-	answer, err := s.client.Do(ctx, s.cfg.Method, s.cfg.URL, s.headers(events, p.Bytes()), p, maxAnswer)
+	answer, err := s.client.Do(ctx, s.cfg.Method, s.cfg.URL, s.headers(events, p), p, maxAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("send to the endpoint: %w", err)
 	}
@@ -158,7 +159,7 @@ func (s *Sink) post(ctx context.Context, events []event.Event) (*httpsink.Answer
 }
 
 // headers returns the headers of one request.
-func (s *Sink) headers(events []event.Event, body []byte) http.Header {
+func (s *Sink) headers(events []event.Event, body *httpsink.Payload) http.Header {
 	if len(s.varied) == 0 && s.cfg.HMAC.Secret == "" {
 		return s.header
 	}
@@ -181,9 +182,9 @@ func (s *Sink) headers(events []event.Event, body []byte) http.Header {
 	return h
 }
 
-func sign(algorithm func() hash.Hash, secret string, body []byte) string {
+func sign(algorithm func() hash.Hash, secret string, body io.WriterTo) string {
 	mac := hmac.New(algorithm, []byte(secret))
-	mac.Write(body)
+	_, _ = body.WriteTo(mac) // a hash never fails
 	return hex.EncodeToString(mac.Sum(nil))
 }
 

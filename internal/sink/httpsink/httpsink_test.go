@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -110,7 +111,11 @@ func TestPayloadsAreWhatWasWritten(t *testing.T) {
 				for i := range 1000 {
 					line := strings.Repeat(string(rune('a'+i%26)), i%70)
 					want.WriteString(line)
-					if _, err := io.WriteString(p, line); err != nil {
+					write := p.Write
+					if i%3 == 0 {
+						write = p.Share
+					}
+					if _, err := write([]byte(line)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -120,19 +125,70 @@ func TestPayloadsAreWhatWasWritten(t *testing.T) {
 				if p.Plain() != want.Len() {
 					t.Errorf("Plain() = %d, want %d", p.Plain(), want.Len())
 				}
-				for range 2 {
-					r := p.Reader()
-					if got := unpack(t, compression, r); got != want.String() {
-						t.Errorf("the body holds %d bytes that differ from the %d written", len(got), want.Len())
-					}
-					r.Close()
+				var body bytes.Buffer
+				if n, err := p.WriteTo(&body); err != nil || n != int64(p.Len()) {
+					t.Errorf("WriteTo() = %d, %v; want %d bytes", n, err, p.Len())
 				}
+				if got := unpack(t, compression, &body); got != want.String() {
+					t.Errorf("WriteTo writes %d bytes that differ from the %d written", len(got), want.Len())
+				}
+				r := p.Reader()
+				if err := iotest.TestReader(r, readAll(t, p)); err != nil { // reads, seeks
+					t.Error(err)
+				}
+				r.Close()
+				if _, err := r.Read(make([]byte, 1)); !errors.Is(err, errClosed) {
+					t.Errorf("Read() after Close: %v, want %v", err, errClosed)
+				}
+				late := p.Reader()
 				p.Free()
+				if _, err := late.Read(make([]byte, 1)); !errors.Is(err, errClosed) {
+					t.Errorf("Read() after Free: %v, want %v", err, errClosed)
+				}
 			}
 			if n := len(e.buffers); n != 1 {
 				t.Errorf("%d buffers are kept after one payload at a time, want 1", n)
 			}
 		})
+	}
+}
+
+func readAll(t *testing.T, p *Payload) []byte {
+	t.Helper()
+	b, err := io.ReadAll(p.Reader())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Without compression an event's bytes are not copied into the body.
+func TestSharedBytesAreNotCopied(t *testing.T) {
+	e := NewEncoder("none")
+	line := bytes.Repeat([]byte("x"), 1<<20)
+	head, buffer := []byte("head"), make([]byte, 32<<10)
+	allocs := testing.AllocsPerRun(10, func() {
+		p := e.New()
+		for range 8 {
+			_, _ = p.Write(head)
+			_, _ = p.Share(line)
+		}
+		if err := p.Finish(); err != nil {
+			t.Fatal(err)
+		}
+		r := p.Reader()
+		for {
+			if _, err := r.Read(buffer); err != nil {
+				break
+			}
+		}
+		p.Free()
+	})
+	if allocs > 3 { // the payload, its reader, the error's
+		t.Errorf("%.0f allocations for a body, want at most 3", allocs)
+	}
+	if n := cap(e.buffers[0].own); n > 1<<10 {
+		t.Errorf("the body takes %d bytes of its own", n)
 	}
 }
 
@@ -188,9 +244,11 @@ func TestMemoryIsNotUsedAgainWhileTheTransportReads(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
+			line, other := make([]byte, 2<<20), bytes.Repeat([]byte{'#'}, 2<<20)
 			for k := range 20 {
 				p := e.New()
-				_, _ = p.Write(bytes.Repeat([]byte{byte('a' + i)}, 4<<20))
+				_, _ = p.Write(bytes.Repeat([]byte{byte('a' + i)}, 2<<20))
+				_, _ = p.Share(line)
 				if err := p.Finish(); err != nil {
 					t.Error(err)
 				}
@@ -205,6 +263,7 @@ func TestMemoryIsNotUsedAgainWhileTheTransportReads(t *testing.T) {
 				close(given[number])
 				cancel()
 				p.Free()
+				copy(line, other) // an event's memory is used for others by now
 			}
 		})
 	}

@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
 const (
-	// keptBuffers and keptBytes bound what an Encoder holds for later use.
+	// keptBuffers, keptBytes and keptRuns bound what an Encoder holds for later use.
 	keptBuffers = 16
 	keptBytes   = 8 << 20
+	keptRuns    = 64 << 10
 )
 
 // Encoder makes payloads in one compression and uses the memory of old ones
@@ -23,7 +23,7 @@ type Encoder struct {
 	compression string
 
 	mu      sync.Mutex
-	buffers [][]byte        // guarded by mu
+	buffers []buffer        // guarded by mu
 	gzips   []*gzip.Writer  // guarded by mu
 	zstds   []*zstd.Encoder // guarded by mu
 }
@@ -39,15 +39,37 @@ func (e *Encoder) ContentEncoding() string {
 	return e.compression
 }
 
+// buffer is the memory of a body: bytes of its own, and what is between them.
+type buffer struct {
+	own    []byte
+	shared []shared
+	runs   [][]byte // the body in order
+}
+
+// shared is bytes that are not the body's own, and how many of those stand
+// before.
+type shared struct {
+	after int
+	bytes []byte
+}
+
+// Write implements io.Writer.
+func (b *buffer) Write(p []byte) (int, error) {
+	b.own = append(b.own, p...)
+	return len(p), nil
+}
+
 // Payload is a request body: written, finished, sent any number of times, and
-// freed. Its memory is used again only when the transport too has let go of it,
-// which may be after the request has come back. Not safe for concurrent writes.
+// freed. Not safe for concurrent writes.
 type Payload struct {
 	encoder *Encoder
-	out     sliceWriter
 	to      compressor // nil without compression
 	plain   int
-	refs    atomic.Int32
+	size    int
+
+	mu    sync.Mutex // guards what follows once it is finished
+	body  buffer
+	freed bool
 }
 
 type compressor interface {
@@ -55,21 +77,13 @@ type compressor interface {
 	Reset(w io.Writer)
 }
 
-type sliceWriter struct{ b []byte }
-
-func (w *sliceWriter) Write(p []byte) (int, error) {
-	w.b = append(w.b, p...)
-	return len(p), nil
-}
-
 // New returns an empty payload.
 func (e *Encoder) New() *Payload {
 	p := &Payload{encoder: e}
-	p.refs.Store(1)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if n := len(e.buffers); n > 0 {
-		p.out.b, e.buffers = e.buffers[n-1][:0], e.buffers[:n-1]
+		p.body, e.buffers = e.buffers[n-1], e.buffers[:n-1]
 	}
 	switch e.compression {
 	case "gzip":
@@ -86,8 +100,16 @@ func (e *Encoder) New() *Payload {
 		})
 	}
 	if p.to != nil {
-		p.to.Reset(&p.out)
+		p.to.Reset(&p.body)
 	}
+	return p
+}
+
+// Body returns a finished payload, which is b without compression.
+func Body(b []byte) *Payload {
+	p := NewEncoder("none").New()
+	_, _ = p.Share(b)
+	_ = p.Finish() // only compression fails
 	return p
 }
 
@@ -104,10 +126,20 @@ func take[T any](free *[]T, fresh func() T) T {
 func (p *Payload) Write(b []byte) (int, error) {
 	p.plain += len(b)
 	if p.to == nil {
-		p.out.b = append(p.out.b, b...)
-		return len(b), nil
+		return p.body.Write(b)
 	}
 	return p.to.Write(b)
+}
+
+// Share appends bytes that stay as they are until Free: without compression they
+// are not copied before the transport does.
+func (p *Payload) Share(b []byte) (int, error) {
+	if p.to != nil {
+		return p.Write(b)
+	}
+	p.plain += len(b)
+	p.body.shared = append(p.body.shared, shared{len(p.body.own), b})
+	return len(b), nil
 }
 
 // Plain is the size of what was written, before compression.
@@ -115,12 +147,25 @@ func (p *Payload) Plain() int { return p.plain }
 
 // Finish ends the body. It must be called once before it is sent.
 func (p *Payload) Finish() error {
-	if p.to == nil {
-		return nil
+	var err error
+	if p.to != nil {
+		err = p.to.Close()
+		p.encoder.giveBack(p.to)
+		p.to = nil
 	}
-	err := p.to.Close()
-	p.encoder.giveBack(p.to)
-	p.to = nil
+	at := 0
+	b := &p.body
+	for _, s := range b.shared {
+		if s.after > at {
+			b.runs = append(b.runs, b.own[at:s.after])
+			at = s.after
+		}
+		b.runs = append(b.runs, s.bytes)
+	}
+	b.runs = append(b.runs, b.own[at:])
+	for _, run := range b.runs {
+		p.size += len(run)
+	}
 	if err != nil {
 		return fmt.Errorf("compress with %s: %w", p.encoder.compression, err)
 	}
@@ -144,27 +189,34 @@ func (e *Encoder) giveBack(c compressor) {
 }
 
 // Len is the size of the finished body.
-func (p *Payload) Len() int { return len(p.out.b) }
+func (p *Payload) Len() int { return p.size }
 
-// Bytes is the finished body; it must not be used after Free.
-func (p *Payload) Bytes() []byte { return p.out.b }
+// WriteTo writes the finished body, for a digest of it.
+func (p *Payload) WriteTo(w io.Writer) (n int64, err error) {
+	for _, run := range p.body.runs {
+		written, err := w.Write(run)
+		if n += int64(written); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
 
-// Free says that the payload will not be sent again.
+// Free says that the payload will not be sent again. A transport may still read
+// it, after the request has come back: it gets an error from now on.
 func (p *Payload) Free() {
 	if p.to != nil { // given up before it was finished
 		p.encoder.giveBack(p.to)
 		p.to = nil
 	}
-	p.release()
-}
-
-func (p *Payload) release() {
-	if p.refs.Add(-1) > 0 {
-		return
-	}
-	b := p.out.b
-	p.out.b = nil
-	if cap(b) == 0 || cap(b) > keptBytes {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.body
+	p.body, p.freed = buffer{}, true
+	clear(b.shared)
+	clear(b.runs)
+	b = buffer{b.own[:0], b.shared[:0], b.runs[:0]}
+	if cap(b.own) > keptBytes || cap(b.runs) > keptRuns {
 		return
 	}
 	p.encoder.mu.Lock()
@@ -174,75 +226,69 @@ func (p *Payload) release() {
 	}
 }
 
-// Reader returns the finished body from its start. The payload keeps its memory
-// until every reader is closed, which net/http does in its own time.
-func (p *Payload) Reader() io.ReadSeekCloser {
-	p.refs.Add(1)
-	return &reader{p: p}
-}
+// Reader returns the finished body from its start.
+func (p *Payload) Reader() io.ReadSeekCloser { return &reader{p: p} }
 
-// reader guards against a transport that reads while another part of it closes.
+// reader reads a payload. The lock of that is held while bytes are copied, which
+// is never for longer than one Read takes, so that Free has the last word.
 type reader struct {
 	p *Payload
 
-	mu     sync.Mutex
-	at     int64 // guarded by mu
-	closed bool  // guarded by mu
+	run, at int // where it stands: in which of the runs, and where in that
+	closed  bool
 }
 
 var errClosed = errors.New("the request body is closed")
 
-func (r *reader) Read(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+func (r *reader) Read(b []byte) (n int, err error) {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	if r.closed || r.p.freed {
 		return 0, errClosed
 	}
-	if r.at >= int64(len(r.p.out.b)) {
+	for runs := r.p.body.runs; n < len(b) && r.run < len(runs); {
+		copied := copy(b[n:], runs[r.run][r.at:])
+		n += copied
+		if r.at += copied; r.at == len(runs[r.run]) {
+			r.run, r.at = r.run+1, 0
+		}
+	}
+	if n == 0 && len(b) > 0 {
 		return 0, io.EOF
 	}
-	n := copy(b, r.p.out.b[r.at:])
-	r.at += int64(n)
 	return n, nil
 }
 
-// WriteTo hands the whole body over at once.
-func (r *reader) WriteTo(w io.Writer) (int64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return 0, errClosed
-	}
-	n, err := w.Write(r.p.out.b[r.at:])
-	r.at += int64(n)
-	return int64(n), err
-}
-
 func (r *reader) Seek(offset int64, whence int) (int64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	if r.closed || r.p.freed {
 		return 0, errClosed
 	}
+	runs := r.p.body.runs
 	switch whence {
 	case io.SeekCurrent:
-		offset += r.at
+		for _, run := range runs[:r.run] {
+			offset += int64(len(run))
+		}
+		offset += int64(r.at)
 	case io.SeekEnd:
-		offset += int64(len(r.p.out.b))
+		offset += int64(r.p.size)
 	}
-	if offset < 0 {
-		return 0, fmt.Errorf("seek to %d in a request body", offset)
+	if offset < 0 || offset > int64(r.p.size) {
+		return 0, fmt.Errorf("seek to %d in a request body of %d bytes", offset, r.p.size)
 	}
-	r.at = offset
+	left := offset
+	for r.run, r.at = 0, 0; r.run < len(runs) && left >= int64(len(runs[r.run])); r.run++ {
+		left -= int64(len(runs[r.run]))
+	}
+	r.at = int(left)
 	return offset, nil
 }
 
 func (r *reader) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed {
-		r.closed = true
-		r.p.release()
-	}
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	r.closed = true
 	return nil
 }

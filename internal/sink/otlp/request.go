@@ -140,8 +140,9 @@ func (r *request) size() (n int) {
 	return n
 }
 
-// writeTo writes the request to memory, which does not fail.
-func (r *request) writeTo(w io.Writer) {
+// writeTo writes the request to memory, which does not fail: the bodies, which
+// stay as they are until it is filled again, with share.
+func (r *request) writeTo(w io.Writer, share func([]byte) (int, error)) {
 	b := r.frame[:0]
 	for i := range r.groups {
 		g := &r.groups[i]
@@ -154,9 +155,9 @@ func (r *request) writeTo(w io.Writer) {
 			b = r.appendBeforeBody(b, at)
 			_, _ = w.Write(b)
 			if body := r.records[at].body; body != nil {
-				_, _ = w.Write(body)
+				_, _ = share(body)
 			} else {
-				_, _ = w.Write(r.events[at].Data)
+				_, _ = share(r.events[at].Data)
 			}
 			b = r.appendAfterBody(b[:0], at)
 		}

@@ -108,7 +108,7 @@ func TestRequestsAreTheOfficialMessages(t *testing.T) {
 			for range 2 { // the second in the memory of the first
 				r.fill(events)
 				var out bytes.Buffer
-				r.writeTo(&out)
+				r.writeTo(&out, out.Write)
 				if out.Len() != r.size() {
 					t.Errorf("size() = %d, %d bytes were written", r.size(), out.Len())
 				}
@@ -144,7 +144,7 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 	events := sinktest.Events("a", 100, 2000)
 	allocs := testing.AllocsPerRun(10, func() {
 		r.fill(events)
-		r.writeTo(io.Discard)
+		r.writeTo(io.Discard, io.Discard.Write)
 	})
 	if perEvent := allocs / float64(len(events)); perEvent > 0.2 { // those of the resource
 		t.Errorf("%.2f allocations per event, want at most 0.2", perEvent)

@@ -104,7 +104,8 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	pool := mem.DefaultBufferPool()
 	buffer := pool.Get(r.size())
-	r.writeTo(bytes.NewBuffer((*buffer)[:0]))
+	to := bytes.NewBuffer((*buffer)[:0])
+	r.writeTo(to, to.Write)
 	return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
 }
 
@@ -206,7 +207,7 @@ func (s *Sink) overHTTP() error {
 	s.export = func(ctx context.Context, r *request) (*collector.ExportLogsServiceResponse, error) {
 		p := encoder.New()
 		defer p.Free()
-		r.writeTo(p) // Finish returns the error
+		r.writeTo(p, p.Share) // Finish returns the error
 		if err := p.Finish(); err != nil {
 			return nil, err
 		}

@@ -158,16 +158,17 @@ func (s *Sink) post(ctx context.Context, events []event.Event, indices []int) (*
 	p := s.encoder.New()
 	defer p.Free()
 	var line []byte
+	end := []byte("}\n")
+	if s.cfg.Endpoint == "raw" {
+		end = []byte{'\n'}
+	}
 	for _, i := range indices {
-		if s.cfg.Endpoint == "raw" {
-			_, _ = p.Write(events[i].Data) // into memory: Finish returns the error
-			_, _ = p.Write([]byte{'\n'})
-			continue
+		if s.cfg.Endpoint == "event" {
+			line = s.frame(line[:0], &events[i])
+			_, _ = p.Write(line) // into memory: Finish returns the error
 		}
-		line = s.frame(line[:0], &events[i])
-		_, _ = p.Write(line)
-		_, _ = p.Write(events[i].Data)
-		_, _ = p.Write([]byte("}\n"))
+		_, _ = p.Share(events[i].Data)
+		_, _ = p.Write(end)
 	}
 	if err := p.Finish(); err != nil {
 		return nil, reply{}, err
@@ -201,7 +202,7 @@ func (s *Sink) frame(b []byte, e *event.Event) []byte {
 	}
 	b = append(b, `{"time":`...)
 	b = strconv.AppendInt(b, at.Unix(), 10)
-	b = fmt.Appendf(b, ".%06d", at.Nanosecond()/1000)
+	b = at.AppendFormat(b, ".000000")
 	source, sourcetype := s.cfg.Source, s.cfg.Sourcetype
 	if source == "" && e.Origin != nil {
 		source = e.Origin.Source
@@ -248,9 +249,8 @@ func (s *Sink) wait(ctx context.Context, id *int64) error {
 }
 
 func (s *Sink) acknowledged(ctx context.Context, name string) (bool, error) {
-	p := httpsink.NewEncoder("none").New()
+	p := httpsink.Body([]byte(`{"acks":[` + name + `]}`))
 	defer p.Free()
-	fmt.Fprintf(p, `{"acks":[%s]}`, name)
 	a, err := s.client.Do(ctx, http.MethodPost, s.acks, s.ask, p, maxAnswer)
 	if err != nil {
 		return false, fmt.Errorf("ask for an acknowledgement: %w", err)
