@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type Sink struct {
 	topic  topic
 	client *kgo.Client
 	log    *slog.Logger
+	free   sync.Pool // of *batch
 }
 
 // headers name what of an event is not in its bytes.
@@ -51,6 +53,7 @@ const recordOverhead = 1024
 // New prepares a sink. It does not touch the network.
 func New(cfg Config, deps Deps) (*Sink, error) {
 	s := &Sink{cfg: cfg, log: deps.Logger}
+	s.free.New = func() any { return new(batch) }
 	var err error
 	if s.topic, err = parseTopic(cfg.Topic); err != nil {
 		return nil, fmt.Errorf("topic: %w", err)
@@ -159,7 +162,7 @@ func (s *Sink) produceAll(ctx context.Context, events []event.Event) map[int]err
 		}
 		return failed
 	}
-	failed = s.produce(ctx, s.records(events))
+	failed = s.produce(ctx, events)
 	for i, err := range failed {
 		if ctx.Err() != nil {
 			break
@@ -168,49 +171,56 @@ func (s *Sink) produceAll(ctx context.Context, events []event.Event) map[int]err
 			continue
 		}
 		delete(failed, i)
-		if again := s.produce(ctx, s.records(events[i:i+1])); again[0] != nil {
+		if again := s.produce(ctx, events[i:i+1]); again[0] != nil {
 			failed[i] = again[0]
 		}
 	}
 	return failed
 }
 
-// records makes records with memory of their own: the client may still hold them
-// when ctx has ended and Deliver has returned.
-func (s *Sink) records(events []event.Event) []*kgo.Record {
-	size := 0
-	for i := range events {
-		size += len(events[i].Data)
-	}
-	block := make([]byte, 0, size)
-	records := make([]kgo.Record, len(events))
-	headers := make([]kgo.RecordHeader, 0, 3*len(events))
-	pointers := make([]*kgo.Record, len(events))
-	for i := range events {
-		e := &events[i]
-		from := len(block)
-		block = append(block, e.Data...)
-		headers = append(headers,
-			kgo.RecordHeader{Key: headerID, Value: []byte(e.ID)},
-			kgo.RecordHeader{Key: headerLogType, Value: []byte(e.LogType)},
-			kgo.RecordHeader{Key: headerSchema, Value: []byte(e.Schema)})
-		records[i] = kgo.Record{
-			Topic: s.topic.of(e), Key: s.key(e), Value: block[from:len(block):len(block)],
-			Headers: headers[len(headers)-3 : len(headers) : len(headers)], Timestamp: e.Time,
-		}
-		pointers[i] = &records[i]
-	}
-	return pointers
+// batch is the records of some events with memory of their own: the client may
+// still hold them when ctx has ended and Deliver has returned.
+type batch struct {
+	records []kgo.Record
+	headers []kgo.RecordHeader
+	block   []byte // of values, keys and headers
 }
 
-func (s *Sink) key(e *event.Event) []byte {
-	switch {
-	case s.cfg.Key == "id":
-		return []byte(e.ID)
-	case s.cfg.Key == "partition" && e.Origin != nil:
-		return []byte(e.Origin.Source + "/" + e.Origin.Partition)
+func (b *batch) fill(s *Sink, events []event.Event) {
+	size := 0
+	for i := range events {
+		size += len(events[i].Data) + 256
 	}
-	return nil
+	b.block = slices.Grow(b.block[:0], size)
+	b.headers = slices.Grow(b.headers[:0], 3*len(events))
+	b.records = slices.Grow(b.records[:0], len(events))
+	for i := range events {
+		e := &events[i]
+		id := put(b, string(e.ID))
+		var key []byte
+		switch {
+		case s.cfg.Key == "id":
+			key = id
+		case s.cfg.Key == "partition" && e.Origin != nil:
+			key = put(b, e.Origin.Source+"/"+e.Origin.Partition)
+		}
+		b.headers = append(b.headers,
+			kgo.RecordHeader{Key: headerID, Value: id},
+			kgo.RecordHeader{Key: headerLogType, Value: put(b, e.LogType)},
+			kgo.RecordHeader{Key: headerSchema, Value: put(b, e.Schema)})
+		b.records = append(b.records, kgo.Record{
+			Topic: s.topic.of(e), Key: key, Value: put(b, e.Data),
+			Headers: b.headers[len(b.headers)-3 : len(b.headers) : len(b.headers)], Timestamp: e.Time,
+		})
+	}
+}
+
+// put copies into the block. That may move while it grows; what is in the old one
+// stays as it was.
+func put[T ~string | ~[]byte](b *batch, value T) []byte {
+	from := len(b.block)
+	b.block = append(b.block, value...)
+	return b.block[from:len(b.block):len(b.block)]
 }
 
 // of returns the topic of an event. What a topic's name may not have becomes "_".
@@ -249,15 +259,18 @@ func safe(name string) string {
 	}, name)
 }
 
-// produce sends records and waits until each is confirmed or has failed, or ctx
+// produce sends events and waits until each is confirmed or has failed, or ctx
 // ends. It returns what failed.
-func (s *Sink) produce(ctx context.Context, records []*kgo.Record) map[int]error {
+func (s *Sink) produce(ctx context.Context, events []event.Event) map[int]error {
+	b := s.free.Get().(*batch) //nolint:forcetypeassert // nothing else is in it
+	b.fill(s, events)
 	var mu sync.Mutex
 	failed := map[int]error{}
-	left := len(records)
+	left := len(b.records)
 	done := make(chan struct{})
-	settled := make([]bool, len(records))
-	for i, r := range records {
+	settled := make([]bool, len(b.records))
+	for i := range b.records {
+		r := &b.records[i]
 		finish := func(_ *kgo.Record, err error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -274,7 +287,7 @@ func (s *Sink) produce(ctx context.Context, records []*kgo.Record) map[int]error
 		}
 		s.client.TryProduce(ctx, r, finish)
 	}
-	if len(records) > 0 {
+	if len(b.records) > 0 {
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -282,8 +295,12 @@ func (s *Sink) produce(ctx context.Context, records []*kgo.Record) map[int]error
 	}
 	mu.Lock()
 	defer mu.Unlock()
+	if left == 0 { // the client lets go of a record before it says what became of it
+		s.free.Put(b)
+		return failed
+	}
 	out := map[int]error{}
-	for i := range records {
+	for i := range settled {
 		switch {
 		case failed[i] != nil:
 			out[i] = failed[i]

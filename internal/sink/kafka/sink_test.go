@@ -285,6 +285,21 @@ func TestRecordsSayWhatTheyAre(t *testing.T) {
 	}
 }
 
+// The memory of records is used again: only its first use allocates.
+func TestRecordsTakeNoNewMemory(t *testing.T) {
+	s := &Sink{cfg: *DefaultConfig(), topic: topic{{text: topicName}}}
+	events := sinktest.Events("a", 100, 2000)
+	b := new(batch)
+	if allocs := testing.AllocsPerRun(10, func() { b.fill(s, events) }); allocs > 1 {
+		t.Errorf("%.0f allocations for %d records, want none", allocs, len(events))
+	}
+	for i := range events {
+		if r := &b.records[i]; string(r.Value) != string(events[i].Data) || string(r.Key) != string(events[i].ID) || string(r.Headers[1].Value) != events[i].LogType {
+			t.Fatalf("record %d is %q %q %v", i, r.Key, r.Value, r.Headers)
+		}
+	}
+}
+
 func TestRefusalsNameTheRemedy(t *testing.T) {
 	for name, tc := range map[string]struct {
 		options []kfake.Opt
