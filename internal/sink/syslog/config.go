@@ -85,12 +85,17 @@ func notPrintable(r rune) bool { return r < 33 || r > 126 }
 
 // header is one of the names at the beginning of a message.
 func header(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		if notPrintable(r) {
-			return '_'
+	for i := range len(s) {
+		if notPrintable(rune(s[i])) {
+			s = strings.Map(func(r rune) rune {
+				if notPrintable(r) {
+					return '_'
+				}
+				return r
+			}, s)
+			break
 		}
-		return r
-	}, s)
+	}
 	if s == "" {
 		return "-" // NILVALUE
 	}

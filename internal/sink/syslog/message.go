@@ -1,8 +1,8 @@
 package syslog
 
 import (
-	"bytes"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +11,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
 
-// writer makes messages. It is not safe for concurrent use.
+// writer makes messages and collects them. It is not safe for concurrent use.
 type writer struct {
 	facility int
 	head     string // " HOSTNAME APP-NAME - "
@@ -21,7 +21,8 @@ type writer struct {
 
 	index jsonscan.Index
 	text  []byte
-	body  []byte
+	own   []byte      // what of the messages are not bytes of the events
+	runs  net.Buffers // the messages in order
 }
 
 // field is a field of CEF or LEEF.
@@ -91,21 +92,30 @@ const (
 	sevInfo   = 6
 )
 
-// append appends one framed message. The error says why the event makes none.
-func (w *writer) append(dst []byte, e *event.Event) ([]byte, error) {
-	severity := sevInfo
-	if _, err := w.index.Scan(e.Data); err != nil {
-		return dst, fmt.Errorf("the event is not JSON: %w", err)
-	}
-	severity = w.severity()
-	b := w.body[:0]
+// reset forgets the messages, and with them the events.
+func (w *writer) reset() {
+	clear(w.runs)
+	w.own, w.runs = w.own[:0], w.runs[:0]
+}
+
+// frame is room for the size of a message, which is known last, and a blank;
+// max_message has a maximum.
+const frame = "67108864 "
+
+// add adds one framed message, of which the event's bytes are a part. The error
+// says why the event makes none.
+func (w *writer) add(e *event.Event) error {
+	severity := severity(&e.Severity)
+	// What is in the old memory when this moves stays as it was.
+	b := append(w.own, frame...)
+	start := len(b)
 	b = append(b, '<')
 	b = strconv.AppendInt(b, int64(w.facility*8+severity), 10)
 	b = append(b, ">1 "...)
 	if e.Time.IsZero() {
 		b = append(b, '-')
 	} else {
-		b = e.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z") // six digits at the most (RFC 5424, section 6.2.3)
+		b = e.Time.UTC().Truncate(time.Microsecond).AppendFormat(b, time.RFC3339Nano) // six digits at the most (RFC 5424, section 6.2.3)
 	}
 	b = append(b, w.head...)
 	b = append(b, header(e.LogType, 32)...)
@@ -114,58 +124,57 @@ func (w *writer) append(dst []byte, e *event.Event) ([]byte, error) {
 	b = append(b, `" schema="`...)
 	b = appendParam(b, e.Schema)
 	b = append(b, `"] `...)
-	switch w.format {
-	case "cef":
-		b = w.appendCEF(b, e, severity)
-	case "leef":
-		b = w.appendLEEF(b, e)
-	default:
-		b = append(b, e.Data...)
+	body := e.Data
+	if w.format != "json" {
+		if _, err := w.index.Scan(e.Data); err != nil {
+			return fmt.Errorf("the event is not JSON: %w", err)
+		}
+		if body = nil; w.format == "cef" {
+			b = w.appendCEF(b, e, severity)
+		} else {
+			b = w.appendLEEF(b, e)
+		}
 	}
-	w.body = b
-	if len(b) > w.limit {
-		return dst, fmt.Errorf("the message has %d bytes, more than max_message (%d)", len(b), w.limit)
+	size := len(b) - start + len(body)
+	if size > w.limit {
+		return fmt.Errorf("the message has %d bytes, more than max_message (%d)", size, w.limit)
 	}
-	dst = strconv.AppendInt(dst, int64(len(b)), 10)
-	return append(append(dst, ' '), b...), nil
+	w.text = append(strconv.AppendInt(w.text[:0], int64(size), 10), ' ')
+	start -= len(w.text)
+	copy(b[start:], w.text)
+	w.own = b
+	w.runs = append(w.runs, b[start:len(b):len(b)])
+	if body != nil {
+		w.runs = append(w.runs, body)
+	}
+	return nil
 }
 
 // appendParam appends a value of structured data (RFC 5424, section 6.3.3).
 func appendParam(dst []byte, s string) []byte {
+	from := 0
 	for i := range len(s) {
-		switch c := s[i]; c {
-		case '"', '\\', ']':
-			dst = append(dst, '\\', c)
-		default:
-			dst = append(dst, c)
+		if c := s[i]; c == '"' || c == '\\' || c == ']' {
+			dst = append(append(dst, s[from:i]...), '\\')
+			from = i
 		}
 	}
-	return dst
+	return append(dst, s[from:]...)
 }
 
-// severity says how grave the event in the index is: by what ECS and OCSF have.
-func (w *writer) severity() int {
-	if w.is("alert", "event", "kind") {
+// severity is what a severity of ECS or OCSF is on syslog's scale.
+func severity(s *event.Severity) int {
+	switch {
+	case s.Alert:
 		return sevAlert
-	}
-	if w.is("failure", "event", "outcome") || w.is("Failure", "status") {
+	case s.Failed:
 		return sevNotice
-	}
-	if level := w.find("log", "level"); level >= 0 {
-		w.text = w.index.AppendText(w.text[:0], level)
-		switch {
-		case bytes.EqualFold(w.text, []byte("error")) || bytes.EqualFold(w.text, []byte("critical")):
-			return sevError
-		case bytes.EqualFold(w.text, []byte("warning")):
-			return sevWarn
-		}
+	case strings.EqualFold(s.Text, "error") || strings.EqualFold(s.Text, "critical"):
+		return sevError
+	case strings.EqualFold(s.Text, "warning"):
+		return sevWarn
 	}
 	return sevInfo
-}
-
-func (w *writer) is(value string, path ...string) bool {
-	n := w.find(path...)
-	return n >= 0 && w.index.Nodes[n].Kind == jsonscan.String && string(w.index.Text(n)) == value
 }
 
 // find returns the node that a path of members leads to, or -1.

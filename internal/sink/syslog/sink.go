@@ -1,6 +1,7 @@
 package syslog
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -20,10 +21,9 @@ import (
 // Sink delivers to one receiver over one connection for each worker. It
 // implements sink.Sink; Deliver may be called concurrently.
 type Sink struct {
-	cfg  Config
-	tls  *tls.Config // nil: none
-	log  *slog.Logger
-	free sync.Pool // of *writer
+	cfg Config
+	tls *tls.Config // nil: none
+	log *slog.Logger
 
 	mu    sync.Mutex
 	idle  []*conn // guarded by mu
@@ -33,7 +33,6 @@ type Sink struct {
 // New prepares a sink. It does not touch the network.
 func New(cfg Config, logger *slog.Logger) (*Sink, error) {
 	s := &Sink{cfg: cfg, log: logger}
-	s.free.New = func() any { return newWriter(&s.cfg) }
 	if !cfg.TLS {
 		return s, nil
 	}
@@ -54,31 +53,24 @@ func New(cfg Config, logger *slog.Logger) (*Sink, error) {
 
 // Deliver implements sink.Sink. nil means what the package's comment says.
 func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
-	w := s.free.Get().(*writer)
-	defer s.free.Put(w)
-	failed := map[int]error{}
-	size := 0
-	for i := range events {
-		size += len(events[i].Data) + 300
+	c, err := s.conn(ctx)
+	if err != nil {
+		return err
 	}
-	batch := make([]byte, 0, size)
-	for i := range events {
-		var err error
-		if batch, err = w.append(batch, &events[i]); err != nil {
-			failed[i] = fmt.Errorf("%w: %w", sink.ErrRejected, err)
+	failed, err := c.send(ctx, events)
+	if err != nil {
+		c.Close()
+		err = fmt.Errorf("send to %s: %w", s.cfg.Address, err)
+		if len(failed) == 0 {
+			return err
 		}
-	}
-	if len(batch) > 0 {
-		if err := s.send(ctx, batch); err != nil {
-			if len(failed) == 0 {
-				return err
-			}
-			for i := range events {
-				if failed[i] == nil {
-					failed[i] = err
-				}
+		for i := range events {
+			if failed[i] == nil {
+				failed[i] = err
 			}
 		}
+	} else {
+		s.giveBack(c)
 	}
 	if len(failed) > 0 {
 		return &sink.PartialError{Failed: failed}
@@ -86,22 +78,14 @@ func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
 	return nil
 }
 
-func (s *Sink) send(ctx context.Context, batch []byte) error {
-	c, err := s.conn(ctx)
-	if err != nil {
-		return err
-	}
-	if err := c.send(ctx, batch); err != nil {
-		c.Close()
-		return fmt.Errorf("send to %s: %w", s.cfg.Address, err)
-	}
+func (s *Sink) giveBack(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return c.Close()
+		c.Close()
+		return
 	}
 	s.idle = append(s.idle, c)
-	return nil
 }
 
 // conn returns a connection that the receiver has not closed.
@@ -127,7 +111,7 @@ func (s *Sink) conn(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	tcp := raw.(*net.TCPConn) //nolint:forcetypeassert // DialContext of "tcp" returns nothing else
-	c := &conn{Conn: tcp, tcp: tcp, closed: make(chan struct{})}
+	c := &conn{Conn: tcp, tcp: tcp, closed: make(chan struct{}), messages: newWriter(&s.cfg)}
 	if s.tls != nil {
 		config := s.tls.Clone()
 		if config.ServerName, _, err = net.SplitHostPort(s.cfg.Address); err != nil {
@@ -145,7 +129,7 @@ func (s *Sink) conn(ctx context.Context) (*conn, error) {
 			}
 			return nil, fmt.Errorf("TLS to %s: %w", s.cfg.Address, err)
 		}
-		c.Conn = secure
+		c.Conn, c.records = secure, bufio.NewWriterSize(secure, 64<<10)
 	}
 	go c.watch()
 	return c, nil
@@ -168,6 +152,9 @@ type conn struct {
 	net.Conn
 	tcp    *net.TCPConn
 	closed chan struct{} // the receiver has closed it, or it broke
+
+	messages *writer
+	records  *bufio.Writer // nil without TLS: makes full records
 }
 
 // watch notices when the receiver closes the connection.
@@ -187,16 +174,41 @@ func (c *conn) alive() bool {
 
 var errClosed = errors.New("the receiver closed the connection")
 
-// send writes batch and waits until the receiver's system has all of it.
-func (c *conn) send(ctx context.Context, batch []byte) error {
+// send writes events and waits until the receiver's system has all of them. It
+// returns which ones make no message.
+func (c *conn) send(ctx context.Context, events []event.Event) (failed map[int]error, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.tcp.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := c.Write(batch); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
-			return context.Cause(ctx)
+	defer c.messages.reset()
+	failed = map[int]error{}
+	for i := range events {
+		if err := c.messages.add(&events[i]); err != nil {
+			failed[i] = fmt.Errorf("%w: %w", sink.ErrRejected, err)
 		}
+	}
+	if err := c.write(c.messages.runs); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return failed, err
+	}
+	return failed, c.confirm(ctx)
+}
+
+// write writes the messages from where they lie, without TLS.
+func (c *conn) write(runs net.Buffers) error {
+	if c.records == nil {
+		_, err := runs.WriteTo(c.tcp)
 		return err
 	}
+	if _, err := runs.WriteTo(c.records); err != nil {
+		return err
+	}
+	return c.records.Flush()
+}
+
+// confirm waits until the receiver's system has all that was written.
+func (c *conn) confirm(ctx context.Context) error {
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		left, open, err := unacknowledged(c.tcp)
 		if err != nil {

@@ -2,6 +2,7 @@ package syslog
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -188,7 +189,13 @@ const signIn = `{"@timestamp":"2026-01-02T03:04:05.678Z","event":{"id":"e|1","ac
 func one(data string) event.Event {
 	return event.Event{
 		ID: `id]"\1`, Time: time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.UTC), LogType: "entra_signin", Schema: "ecs", Data: []byte(data),
+		Severity: event.Severity{Failed: true},
 	}
+}
+
+func framed(w *writer, e *event.Event) (string, error) {
+	err := w.add(e)
+	return string(bytes.Join(w.runs, nil)), err
 }
 
 func TestFormats(t *testing.T) {
@@ -208,11 +215,11 @@ func TestFormats(t *testing.T) {
 				cfg.Fields = map[string]string{"email": "user.email", "kind": "$x=y", "none": "user.none"}
 			}
 			e := one(signIn)
-			framed, err := newWriter(cfg).append(nil, &e)
+			frame, err := framed(newWriter(cfg), &e)
 			if err != nil {
 				t.Fatal(err)
 			}
-			size, text, _ := strings.Cut(string(framed), " ")
+			size, text, _ := strings.Cut(frame, " ")
 			if n, err := strconv.Atoi(size); err != nil || n != len(text) {
 				t.Errorf("the frame says %s, the message has %d bytes", size, len(text))
 			}
@@ -275,6 +282,37 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A message is written from where the event lies; what stands before it is made
+// in memory that is used again.
+func TestMessagesTakeNoNewMemory(t *testing.T) {
+	w := newWriter(DefaultConfig())
+	events := sinktest.Events("a", 100, 2000)
+	collect := func() {
+		w.reset()
+		for i := range events {
+			if err := w.add(&events[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if allocs := testing.AllocsPerRun(10, collect); allocs > 0 {
+		t.Errorf("%.0f allocations for %d messages, want none", allocs, len(events))
+	}
+	if &w.runs[1][0] != &events[0].Data[0] {
+		t.Error("the event was copied")
+	}
+}
+
+func TestSeverities(t *testing.T) {
+	for want, s := range map[int]event.Severity{
+		sevAlert: {Alert: true, Failed: true, Text: "Error"}, sevNotice: {Failed: true, Text: "Error"}, sevError: {Text: "Critical"}, sevWarn: {Text: "warning"}, sevInfo: {Text: "4"},
+	} {
+		if got := severity(&s); got != want {
+			t.Errorf("severity(%+v) = %d, want %d", s, got, want)
+		}
+	}
+}
+
 func FuzzMessage(f *testing.F) {
 	for _, format := range []string{"json", "cef", "leef"} {
 		f.Add(format, "id", "entra_signin", "ecs", signIn)
@@ -287,11 +325,11 @@ func FuzzMessage(f *testing.F) {
 		cfg := DefaultConfig()
 		cfg.Format, cfg.Hostname, cfg.MaxMessage = format, "host", 1<<20
 		e := event.Event{ID: event.ID(strings.ToValidUTF8(id, "")), LogType: logType, Schema: strings.ToValidUTF8(schema, ""), Data: []byte(data)}
-		framed, err := newWriter(cfg).append(nil, &e)
+		frame, err := framed(newWriter(cfg), &e)
 		if err != nil {
 			return
 		}
-		size, text, _ := strings.Cut(string(framed), " ")
+		size, text, _ := strings.Cut(frame, " ")
 		if n, err := strconv.Atoi(size); err != nil || n != len(text) {
 			t.Fatalf("the frame says %s, the message has %d bytes", size, len(text))
 		}
