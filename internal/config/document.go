@@ -220,7 +220,7 @@ func (d *DeadLetters) Validate(r *Report) {
 type Normalize struct {
 	KeepOriginal bool   `yaml:"keep_original" doc:"Keep every record byte for byte in event.original. It is about half of the volume; without it, what the mapping leaves out is lost."`
 	Mappings     []Path `yaml:"mappings" example:"[door-logs.yaml]" doc:"Your own mapping files: they define log types, and add to or replace what the built-in tables map. internal/normalize/README.md describes the language."`
-	Geo          Geo    `yaml:"geo" doc:"Databases in MaxMind's format (GeoLite2, GeoIP2, DB-IP) that say where addresses are, for ECS: source.geo, source.as and the like. The files are yours; they are read when Lazuli starts."`
+	Geo          Geo    `yaml:"geo" doc:"Databases in MaxMind's format (GeoLite2, GeoIP2, DB-IP) that say where addresses are: source.geo and source.as of ECS, src_endpoint.location and autonomous_system of OCSF, and the like. The files are yours; they are read when Lazuli starts."`
 }
 
 // Geo names databases of addresses.

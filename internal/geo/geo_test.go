@@ -120,18 +120,21 @@ func TestEventsAreLocated(t *testing.T) {
 	defer d.Close()
 	options := normalize.DefaultOptions()
 	options.Locator = d
-	m, err := normalize.Compile(normalize.ECS, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	event := func(record string) string {
-		var x jsonscan.Index
-		if _, err := x.Scan([]byte(record)); err != nil {
+	inSchema := func(schema normalize.Schema) func(string) string {
+		m, err := normalize.Compile(schema, options)
+		if err != nil {
 			t.Fatal(err)
 		}
-		out, _ := m.Worker().Append(nil, normalize.Input{Index: &x})
-		return string(out)
+		return func(record string) string {
+			var x jsonscan.Index
+			if _, err := x.Scan([]byte(record)); err != nil {
+				t.Fatal(err)
+			}
+			out, _ := m.Worker().Append(nil, normalize.Input{Index: &x})
+			return string(out)
+		}
 	}
+	event := inSchema(normalize.ECS)
 	got := event(`{"category":"Administrative","callerIpAddress":"192.0.2.1:443"}`)
 	for _, want := range []string{
 		`"source":{"address":"192.0.2.1:443","as":{"number":64496,"organization":{"name":"Example Net"}},"geo":{"city_name":"Uppsala","continent_code":"EU","continent_name":"Europe","country_iso_code":"SE","country_name":"Sweden","location":{"lat":59.8585,"lon":17.6454},"postal_code":"752 28","region_iso_code":"SE-C","region_name":"Uppsala County","timezone":"Europe/Stockholm"},"ip":"192.0.2.1","port":443}`,
@@ -146,6 +149,19 @@ func TestEventsAreLocated(t *testing.T) {
 	}
 	got = event(`{"category":"UserRiskEvents","properties":{"ipAddress":"192.0.2.1","location":{"city":"Lund"}}}`)
 	if !strings.Contains(got, `"source":{"address":"192.0.2.1","as":{"number":64496,"organization":{"name":"Example Net"}},"geo":{"city_name":"Lund"},"ip":"192.0.2.1"}`) {
+		t.Errorf("Azure's own place is mixed with another: %s", got)
+	}
+
+	event = inSchema(normalize.OCSF)
+	got = event(`{"category":"Administrative","operationName":"x/write","callerIpAddress":"192.0.2.1:443"}`)
+	if want := `"src_endpoint":{"autonomous_system":{"name":"Example Net","number":64496},"ip":"192.0.2.1","location":{"city":"Uppsala","continent":"Europe","country":"SE","lat":59.8585,"long":17.6454,"postal_code":"752 28","region":"SE-C"}}`; !strings.Contains(got, want) {
+		t.Errorf("lacks %s: %s", want, got)
+	}
+	if got := event(`{"category":"Administrative","operationName":"x/write","callerIpAddress":"198.51.100.1"}`); strings.Contains(got, `"location"`) {
+		t.Errorf("an address that is not known has a place: %s", got)
+	}
+	got = event(`{"category":"UserRiskEvents","properties":{"ipAddress":"192.0.2.1","location":{"city":"Lund"}}}`)
+	if strings.Contains(got, "Uppsala") || !strings.Contains(got, `"Lund"`) {
 		t.Errorf("Azure's own place is mixed with another: %s", got)
 	}
 }

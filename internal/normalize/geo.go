@@ -106,47 +106,74 @@ func stepGeo(w *Worker, text []byte, part string) ([]byte, bool) {
 	return w.text[mark:len(w.text):len(w.text)], len(w.text) > mark
 }
 
-// endpoints are the objects of ECS whose address is looked up.
-var endpoints = []string{"source", "destination", "client", "server"}
-
-// locatedFields are the fields of ECS that a lookup sets beside an address.
-var locatedFields = []struct{ field, part string }{
-	{"geo.city_name", "city_name"},
-	{"geo.continent_code", "continent_code"},
-	{"geo.continent_name", "continent_name"},
-	{"geo.country_iso_code", "country_iso_code"},
-	{"geo.country_name", "country_name"},
-	{"geo.postal_code", "postal_code"},
-	{"geo.region_iso_code", "region_iso_code"},
-	{"geo.region_name", "region_name"},
-	{"geo.timezone", "timezone"},
-	{"geo.location.lat", "lat"},
-	{"geo.location.lon", "lon"},
-	{"as.number", "as_number"},
-	{"as.organization.name", "as_organization"},
+// places says where a schema has what a lookup tells of an address: in each of
+// the endpoints, beside its ip.
+type places struct {
+	endpoints []string
+	place, as string // the objects for the place and the network
+	fields    []struct{ field, part string }
+	numbers   bool // fields that hold numbers need a transform to make them so
 }
 
-// locatedRows returns the rows that set geo and as beside each address that rows
+var placesOf = map[Schema]places{
+	ECS: {
+		endpoints: []string{"source", "destination", "client", "server"},
+		place:     "geo", as: "as", numbers: true,
+		fields: []struct{ field, part string }{
+			{"geo.city_name", "city_name"},
+			{"geo.continent_code", "continent_code"},
+			{"geo.continent_name", "continent_name"},
+			{"geo.country_iso_code", "country_iso_code"},
+			{"geo.country_name", "country_name"},
+			{"geo.postal_code", "postal_code"},
+			{"geo.region_iso_code", "region_iso_code"},
+			{"geo.region_name", "region_name"},
+			{"geo.timezone", "timezone"},
+			{"geo.location.lat", "lat"},
+			{"geo.location.lon", "lon"},
+			{"as.number", "as_number"},
+			{"as.organization.name", "as_organization"},
+		},
+	},
+	OCSF: {
+		endpoints: []string{"src_endpoint", "dst_endpoint"},
+		place:     "location", as: "autonomous_system",
+		fields: []struct{ field, part string }{
+			{"location.city", "city_name"},
+			{"location.continent", "continent_name"},
+			{"location.country", "country_iso_code"},
+			{"location.postal_code", "postal_code"},
+			{"location.region", "region_iso_code"},
+			{"location.lat", "lat"},
+			{"location.long", "lon"},
+			{"autonomous_system.number", "as_number"},
+			{"autonomous_system.name", "as_organization"},
+		},
+	},
+}
+
+// rows returns the rows that set place and network beside each address that rows
 // set. Where a table takes the place from the record, that is left alone: parts
 // of two opinions would make a place that nobody has named.
-func locatedRows(rows []rowSpec) (out []rowSpec) {
-	for _, e := range endpoints {
-		sets := func(prefix string) bool {
-			return slices.ContainsFunc(rows, func(r rowSpec) bool { return strings.HasPrefix(r.to, prefix) })
+func (p *places) rows(rows []rowSpec) (out []rowSpec) {
+	for _, e := range p.endpoints {
+		sets := func(object string) bool {
+			return slices.ContainsFunc(rows, func(r rowSpec) bool { return strings.HasPrefix(r.to, e+"."+object+".") })
 		}
-		ownGeo, ownAS := sets(e+".geo."), sets(e+".as.")
+		ownPlace, ownAS := sets(p.place), sets(p.as)
 		for _, row := range rows {
 			if row.to != e+".ip" || row.value != nil || row.cases != nil {
 				continue
 			}
-			for _, f := range locatedFields {
-				if ownGeo && strings.HasPrefix(f.field, "geo.") || ownAS && strings.HasPrefix(f.field, "as.") {
+			for _, f := range p.fields {
+				object, _, _ := strings.Cut(f.field, ".")
+				if ownPlace && object == p.place || ownAS && object == p.as {
 					continue
 				}
 				located := row
 				located.to = e + "." + f.field
-				located.as = append(slices.Clone(row.as), "geo "+f.part)
-				if f.part == "lat" || f.part == "lon" || f.part == "as_number" {
+				located.as = append(slices.Clone(row.as), "ip", "geo "+f.part)
+				if p.numbers && (f.part == "lat" || f.part == "lon" || f.part == "as_number") {
 					located.as = append(located.as, "number")
 				}
 				out = append(out, located)

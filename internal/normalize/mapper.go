@@ -27,7 +27,7 @@ type Options struct {
 	// Files are mapping files of the user: they define log types, map those
 	// that have no table, and add to or override the built-in tables.
 	Files []File
-	// Locator looks addresses up for geo and as fields of ECS; nil leaves them out.
+	// Locator looks addresses up for their place and network; nil leaves them out.
 	Locator Locator
 }
 
@@ -156,6 +156,9 @@ func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error
 		if shared[key] == nil {
 			removed := map[string]bool{"event.original": !opts.KeepOriginal, "raw_data": !opts.KeepOriginal}
 			g := gatherer{files: files, removed: removed}
+			if opts.Locator != nil {
+				g.places = placesOf[m.schema]
+			}
 			if err := g.add(tables[n], 0); err != nil {
 				return err
 			}
@@ -163,10 +166,7 @@ func (m *Mapper) compilePrograms(files []*fileSpec, own int, opts Options) error
 			if m.schema == OCSF {
 				shared[key], err = g.compileClasses(m.detector.types[n].name, tables[n][0].name, named)
 			} else {
-				if opts.Locator != nil {
-					g.rows = append(g.rows, slices.DeleteFunc(locatedRows(g.rows), g.isRemoved)...)
-				}
-				shared[key], err = compileRows(g.rows, named)
+				shared[key], err = compileRows(append(g.rows, g.located(g.rows)...), named)
 			}
 			if err != nil {
 				return err
@@ -189,6 +189,7 @@ func generic(files []*fileSpec) *fileSpec {
 type gatherer struct {
 	files   []*fileSpec
 	removed map[string]bool
+	places  places // what a lookup of addresses sets; nothing without one
 	rows    []rowSpec
 	classes []classSpec
 	before  []int // of each class: how many of rows come before its own
@@ -221,6 +222,11 @@ func (g *gatherer) add(tables []*fileSpec, depth int) error {
 		}
 	}
 	return nil
+}
+
+// located returns the rows that look up the addresses that rows set.
+func (g *gatherer) located(rows []rowSpec) []rowSpec {
+	return slices.DeleteFunc(g.places.rows(rows), g.isRemoved)
 }
 
 func (g *gatherer) isRemoved(row rowSpec) bool { return g.removed[strings.TrimSuffix(row.to, "[]")] }
@@ -265,6 +271,7 @@ func (g *gatherer) compileClasses(logType, table string, named map[string]yamlVa
 		add(c.rows, false)
 		add(inner.rows, true)
 		add(g.rows[g.before[i]:], true)
+		add(g.located(slices.Concat(g.rows, c.rows, inner.rows)), true)
 	}
 	return compileClasses(list, named, g.removed)
 }
