@@ -1,9 +1,12 @@
 package azuresim
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +95,54 @@ func TestKafkaClientsReadTheHubs(t *testing.T) {
 				t.Errorf("ledger: %v", r)
 			}
 		})
+	}
+}
+
+// TestAnotherKafkaClientReadsTheHubs: kcat stands on librdkafka, which shares no
+// code with the endpoint.
+func TestAnotherKafkaClientReadsTheHubs(t *testing.T) {
+	path, err := exec.LookPath("kcat")
+	if err != nil {
+		t.Skip("kcat is not installed: apt-get install kcat")
+	}
+	const events = 3000
+	s := start(t, Options{Kafka: true, Partitions: 3})
+	if _, err := s.Produce(t.Context(), events, 0); err != nil {
+		t.Fatal(err)
+	}
+	sasl := []string{
+		"-b", s.Endpoints.Kafka, "-X", "security.protocol=SASL_SSL", "-X", "ssl.ca.location=" + s.Endpoints.CAFile, "-X", "sasl.mechanism=PLAIN",
+		"-X", "sasl.username=$ConnectionString", "-X", "check.crcs=true",
+	}
+	kcat := func(password string, args ...string) (string, error) {
+		command := exec.CommandContext(t.Context(), path, append(append(sasl, "-X", "sasl.password="+password), args...)...)
+		command.Env = []string{"HOME=" + t.TempDir()} // without the user's configuration
+		var stderr bytes.Buffer
+		command.Stderr = &stderr
+		out, err := command.Output()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, stderr.String())
+		}
+		return string(out), err
+	}
+	l := s.Ledger.Fresh()
+	// It ends when a group's member has been given all that is there.
+	out, err := kcat(s.Endpoints.NamespaceConnectionString, "-q", "-e", "-X", "auto.offset.reset=earliest", "-G", "group", Hub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out) {
+		l.SeenLine([]byte(line))
+	}
+	if r := l.Report(); r.Lost != 0 || r.Duplicated != 0 || r.Delivered != events {
+		t.Errorf("ledger: %v", r)
+	}
+	again, err := kcat(s.Endpoints.NamespaceConnectionString, "-q", "-e", "-X", "auto.offset.reset=earliest", "-G", "group", Hub)
+	if err != nil || again != "" {
+		t.Errorf("a second member of the group, after the first has left, read %.200q, %v; want nothing", again, err)
+	}
+	if out, err := kcat("Endpoint=sb://x/;SharedAccessKeyName=a;SharedAccessKey=Yg==", "-L", "-m", "3"); err == nil {
+		t.Errorf("kcat with a wrong key was let in: %.200q", out)
 	}
 }
 

@@ -122,11 +122,45 @@ func Start(o Options) (*Endpoint, error) {
 		// The endpoint's own client, on loopback, to its own certificate.
 		options = append(options, kgo.DialTLSConfig(&tls.Config{InsecureSkipVerify: true})) //nolint:gosec // see above
 	}
-	if e.writer, err = kgo.NewClient(options...); err != nil {
+	if e.writer, err = kgo.NewClient(options...); err == nil {
+		if err = e.letLibrdkafkaIn(); err != nil {
+			e.writer.Close()
+		}
+	}
+	if err != nil {
 		e.cluster.Close()
 		return nil, fmt.Errorf("start the Kafka endpoint on %s: %w", address, err)
 	}
 	return e, nil
+}
+
+// letLibrdkafkaIn lets the cluster say that it knows version 0 of SaslHandshake,
+// which it does not. librdkafka takes a broker that lacks it for one without
+// SASL, and then uses version 1 (rd_kafka_feature_map in its rdkafka_feature.c).
+// Its clients ask with version 3; versions from 5 on, which name the broker, are
+// left to the cluster.
+func (e *Endpoint) letLibrdkafkaIn() error {
+	ask := kmsg.NewPtrApiVersionsRequest()
+	ask.ClientSoftwareName, ask.ClientSoftwareVersion = "azuresim", "1"
+	known, err := ask.RequestWith(e.ctx, e.writer)
+	if err != nil {
+		return err
+	}
+	for i := range known.ApiKeys {
+		if known.ApiKeys[i].ApiKey == int16(kmsg.SASLHandshake) {
+			known.ApiKeys[i].MinVersion = 0
+		}
+	}
+	e.cluster.ControlKey(int16(kmsg.ApiVersions), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		e.cluster.KeepControl()
+		if request.GetVersion() >= 5 {
+			return nil, nil, false
+		}
+		response := *known
+		response.SetVersion(request.GetVersion())
+		return &response, nil, true
+	})
+	return nil
 }
 
 // Close stops the endpoint.
