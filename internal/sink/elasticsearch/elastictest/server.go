@@ -6,15 +6,14 @@ package elastictest
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
-	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 )
 
 // Document is one that is stored.
@@ -25,6 +24,8 @@ type Document struct {
 
 // Server is an http.Handler, safe for concurrent use.
 type Server struct {
+	sinktest.Faulty
+
 	// Authorization is the value of that header that requests must have; "" any.
 	Authorization string
 	// MaxBody is http.max_content_length; 0: 100 MiB.
@@ -38,13 +39,7 @@ type Server struct {
 	kinds     map[string]string // index + "\x00" + path → object or value
 	templates map[string][]byte
 	conflicts int
-	fail      int
-	status    int
-	after     time.Duration
 	item      map[int]int // status of items → how many next ones get it
-	refuse    string
-	cut       int
-	hang      chan struct{}
 }
 
 // New returns an empty server.
@@ -73,13 +68,6 @@ func (s *Server) Template(name string) []byte {
 	return s.templates[name]
 }
 
-// Fail answers the next n requests with a status.
-func (s *Server) Fail(n, status int, after time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fail, s.status, s.after = n, status, after
-}
-
 // FailItems answers the next n documents with a status, such as 429.
 func (s *Server) FailItems(n, status int) {
 	s.mu.Lock()
@@ -87,56 +75,18 @@ func (s *Server) FailItems(n, status int) {
 	s.item[status] = n
 }
 
-// Refuse answers documents whose id begins so with 400.
-func (s *Server) Refuse(prefix string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refuse = prefix
-}
-
-// Cut stores what the next n requests bring and cuts the connection.
-func (s *Server) Cut(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cut = n
-}
-
-// Hang answers nothing until release is called.
-func (s *Server) Hang() (release func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	over := make(chan struct{})
-	s.hang = over
-	return sync.OnceFunc(func() { close(over) })
-}
-
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, status := s.body(r)
-	s.mu.Lock()
-	hang, fail := s.hang, s.fail > 0
-	failWith, after := s.status, s.after
-	if fail {
-		s.fail--
-	}
-	s.mu.Unlock()
-	if hang != nil {
-		select {
-		case <-hang:
-		case <-r.Context().Done():
-			panic(http.ErrAbortHandler)
-		}
-	}
+	body, unreadable := s.body(r)
+	s.Wait(r)
+	failing := s.Failing(w)
 	switch {
 	case s.Authorization != "" && r.Header.Get("Authorization") != s.Authorization:
 		refuse(w, 401, "security_exception", "missing or wrong authentication credentials for REST request")
-	case fail:
-		if after > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
-		}
-		refuse(w, failWith, "simulated_exception", "simulated")
-	case status != 0:
-		refuse(w, status, "content_too_long_exception", "entity content is too long or unreadable")
+	case failing != 0:
+		refuse(w, failing, "simulated_exception", "simulated")
+	case unreadable != 0:
+		refuse(w, unreadable, "content_too_long_exception", "entity content is too long or unreadable")
 	case r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/_index_template/"):
 		if !json.Valid(body) {
 			refuse(w, 400, "parse_exception", "request body is not JSON")
@@ -164,23 +114,14 @@ func (s *Server) body(r *http.Request) (body []byte, status int) {
 	if limit == 0 {
 		limit = 100 << 20
 	}
-	raw, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	if err != nil {
+	body, err := sinktest.Body(r, limit+1)
+	switch {
+	case err != nil:
 		return nil, 400
-	}
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		z, err := gzip.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return nil, 400
-		}
-		if raw, err = io.ReadAll(io.LimitReader(z, limit+1)); err != nil {
-			return nil, 400
-		}
-	}
-	if int64(len(raw)) > limit {
+	case int64(len(body)) > limit:
 		return nil, 413
 	}
-	return raw, 0
+	return body, 0
 }
 
 type result struct {
@@ -217,14 +158,8 @@ func (s *Server) bulk(w http.ResponseWriter, body []byte) {
 		failed = failed || one.status >= 300
 		results = append(results, one)
 	}
-	cut := s.cut > 0
-	if cut {
-		s.cut--
-	}
 	s.mu.Unlock()
-	if cut {
-		panic(http.ErrAbortHandler)
-	}
+	s.Taken()
 	var out bytes.Buffer
 	fmt.Fprintf(&out, `{"errors":%v,"items":[`, failed) // as filter_path leaves it
 	for i, one := range results {
@@ -261,7 +196,7 @@ func (s *Server) create(index, id string, source []byte) result {
 		s.conflicts++
 		return result{409, "version_conflict_engine_exception", "[" + id + "]: version conflict, document already exists (current version [1])"}
 	}
-	if s.refuse != "" && strings.HasPrefix(id, s.refuse) {
+	if s.Refused(id) {
 		return result{400, "document_parsing_exception", "failed to parse field [x] of type [long] in document with id '" + id + "'"}
 	}
 	if !s.Discard {

@@ -6,7 +6,6 @@ package splunktest
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 )
 
 // Event is one that was taken.
@@ -28,6 +29,8 @@ type Event struct {
 
 // Server is an http.Handler, safe for concurrent use.
 type Server struct {
+	sinktest.Faulty
+
 	Token string
 	// Acks says that the token has indexer acknowledgement turned on: events are
 	// there once they are acknowledged, which takes AckAfter questions more than one.
@@ -41,14 +44,8 @@ type Server struct {
 	count   int
 	pending map[string]*pending // by channel + "/" + ackId
 	next    map[string]int64    // ackId by channel
-	fail    int
-	status  int
-	code    int
-	after   time.Duration
-	refuse  string
-	cut     int
+	code    int                 // of the requests that fail
 	lose    int
-	hang    chan struct{}
 }
 
 type pending struct {
@@ -80,21 +77,8 @@ func (s *Server) Count() int {
 func (s *Server) Fail(n, status, code int, after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fail, s.status, s.code, s.after = n, status, code, after
-}
-
-// Refuse answers requests with an event whose field event_id begins so with 400.
-func (s *Server) Refuse(prefix string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refuse = prefix
-}
-
-// Cut takes what the next n requests bring and cuts the connection.
-func (s *Server) Cut(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cut = n
+	s.code = code
+	s.Faulty.Fail(n, status, after)
 }
 
 // Lose takes the next n requests, answers them, and loses their events before
@@ -105,15 +89,6 @@ func (s *Server) Lose(n int) {
 	s.lose = n
 }
 
-// Hang answers nothing until release is called.
-func (s *Server) Hang() (release func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	over := make(chan struct{})
-	s.hang = over
-	return sync.OnceFunc(func() { close(over) })
-}
-
 func answer(w http.ResponseWriter, status, code int, text string, more string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -122,17 +97,8 @@ func answer(w http.ResponseWriter, status, code int, text string, more string) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := read(r)
-	s.mu.Lock()
-	hang := s.hang
-	s.mu.Unlock()
-	if hang != nil {
-		select {
-		case <-hang:
-		case <-r.Context().Done():
-			panic(http.ErrAbortHandler)
-		}
-	}
+	body, err := sinktest.Body(r, 64<<20)
+	s.Wait(r)
 	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Splunk ")
 	channel := r.Header.Get("X-Splunk-Request-Channel")
 	s.mu.Lock()
@@ -146,12 +112,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, 400, 6, "Invalid data format", "")
 	case r.URL.Path == "/services/collector/ack":
 		s.ack(w, channel, body)
-	case s.fail > 0:
-		s.fail--
-		if s.after > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(s.after.Seconds())))
-		}
-		answer(w, s.status, s.code, "Simulated", "")
+	default:
+		s.collect(w, r, channel, body)
+	}
+}
+
+// collect takes a request with events.
+func (s *Server) collect(w http.ResponseWriter, r *http.Request, channel string, body []byte) {
+	status := s.Failing(w)
+	switch {
+	case status != 0:
+		answer(w, status, s.code, "Simulated", "")
 	case s.Acks && channel == "":
 		answer(w, 400, 10, "Data channel is missing", "")
 	case r.URL.Path == "/services/collector/event":
@@ -172,18 +143,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func read(r *http.Request) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(r.Body, 64<<20))
-	if err != nil || r.Header.Get("Content-Encoding") != "gzip" {
-		return raw, err
-	}
-	z, err := gzip.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(z, 64<<20))
-}
-
 func (s *Server) event(w http.ResponseWriter, channel string, body []byte) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	var events []Event
@@ -201,7 +160,7 @@ func (s *Server) event(w http.ResponseWriter, channel string, body []byte) {
 			answer(w, 400, 12, "Event field is required", fmt.Sprintf(`,"invalid-event-number":%d`, len(events)))
 			return
 		}
-		if s.refuse != "" && strings.HasPrefix(e.Fields["event_id"], s.refuse) {
+		if s.Refused(e.Fields["event_id"]) {
 			answer(w, 400, 15, "Error in handling indexed fields", fmt.Sprintf(`,"invalid-event-number":%d`, len(events)))
 			return
 		}
@@ -223,14 +182,14 @@ func (s *Server) take(w http.ResponseWriter, channel string, events []Event) {
 		if !lost {
 			s.keep(events)
 		}
-		s.cutNow()
+		s.Taken()
 		answer(w, 200, 0, "Success", "")
 		return
 	}
 	id := s.next[channel]
 	s.next[channel]++
 	s.pending[fmt.Sprint(channel, "/", id)] = &pending{events: events, lost: lost}
-	s.cutNow()
+	s.Taken()
 	answer(w, 200, 0, "Success", fmt.Sprintf(`,"ackId":%d`, id))
 }
 
@@ -238,13 +197,6 @@ func (s *Server) keep(events []Event) {
 	s.count += len(events)
 	if !s.Discard {
 		s.events = append(s.events, events...)
-	}
-}
-
-func (s *Server) cutNow() {
-	if s.cut > 0 {
-		s.cut--
-		panic(http.ErrAbortHandler)
 	}
 }
 
