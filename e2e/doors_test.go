@@ -223,3 +223,30 @@ dead_letters: {path: "%DIR%/dead-letters"}
 		t.Errorf("checkpoints were saved: %q, %v", saved, err)
 	}
 }
+
+// TestBackfillOfAWorkspace does the same with tables.
+func TestBackfillOfAWorkspace(t *testing.T) {
+	t.Parallel()
+	sim := startSim(t, azuresim.Options{Seed: seedOf(t), RetainBytes: -1, Doors: workspaceDoors})
+	if _, err := sim.Produce(t.Context(), 1500, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir, file := writeConfig(t, tenantOf(sim.Endpoints)+`
+sources:
+  rows: {type: log_analytics, tenant: kestrel, workspaces: [`+sim.Endpoints.Workspace+`], tables: [AuditLogs, SigninLogs]}
+sinks:
+  out: {type: file, path: "%DIR%/events.ndjson"}
+checkpoint: {path: "%DIR%/checkpoints"}
+dead_letters: {path: "%DIR%/dead-letters"}
+`)
+	ran := execute(t, "", []string{"SECRET=" + sim.Endpoints.ClientSecret}, "backfill", "-c", file, "--source", "rows", "--from", "8h")
+	if ran.status != 0 {
+		t.Fatalf("the backfill ended with %d:\n%s", ran.status, ran.stderr)
+	}
+	if got := len(kindsByID(t, filepath.Join(dir, "events.ndjson"))); got < 100 {
+		t.Errorf("%d events\n%s", got, ran.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "checkpoints")); !os.IsNotExist(err) {
+		t.Errorf("the collector's checkpoints were opened: %v", err)
+	}
+}

@@ -1,10 +1,10 @@
 package component
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint/blobjournal"
 	"github.com/lazuli-logs/lazuli/internal/checkpoint/memstore"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/source"
@@ -13,7 +13,7 @@ import (
 )
 
 func (b *builder) graph(s config.Source, settings *graph.Config) (source.Source, checkpoint.Store, error) {
-	store, err := b.windowCheckpoints("graph")
+	store, lease, err := b.turnCheckpoints(s.Name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -28,23 +28,30 @@ func (b *builder) graph(s config.Source, settings *graph.Config) (source.Source,
 		b.graphLimits[app] = graph.NewLimits()
 	}
 	src, err := graph.New(*settings, graph.Deps{
-		Name: s.Name, Tenant: tenant, Limits: b.graphLimits[app], Logger: b.deps.Logger.With("source", s.Name),
+		Name: s.Name, Tenant: tenant, Lease: lease, Limits: b.graphLimits[app], Logger: b.deps.Logger.With("source", s.Name),
 		Status: b.deps.Board.Component("source", s.Name), Metrics: graphMetrics{s.Name, b.deps.Metrics},
 		Once: b.deps.Once, Window: b.deps.Window, Grace: b.cfg.Shutdown.Grace.Std(), Now: b.deps.Now,
 	})
 	return src, store, err
 }
 
-// windowCheckpoints is where a source keeps its cursors that is asked for ranges
-// of time: they grow with what such a source has to remember.
-func (b *builder) windowCheckpoints(kind string) (checkpoint.Store, error) {
+// turnCheckpoints is where a source keeps its positions that is read by one
+// instance at a time, and the lease that instances take turns by, nil where there
+// is one.
+func (b *builder) turnCheckpoints(name string) (checkpoint.Store, checkpoint.Lease, error) {
 	switch {
 	case b.deps.Window != nil:
-		return memstore.New(), nil
+		return memstore.New(), nil, nil
 	case b.cfg.Checkpoint.Type == "blob":
-		return nil, fmt.Errorf("checkpoints of a %s source are kept in files only: set checkpoint.type: file", kind)
+		client, err := b.checkpointContainer()
+		if err != nil {
+			return nil, nil, err
+		}
+		blobs, err := blobjournal.New(client, name, b.deps.Now)
+		return blobs, blobs, err
 	}
-	return b.fileStore()
+	files, err := b.fileStore()
+	return files, nil, err
 }
 
 // graphMetrics counts for a graph source.
@@ -66,3 +73,7 @@ func (g graphMetrics) Repeats(_ string, objects int) {
 }
 
 func (g graphMetrics) Gap(string) { g.m.SourceGaps.WithLabelValues(g.source).Inc() }
+
+func (g graphMetrics) Owned(feeds int) {
+	g.m.SourceOwned.WithLabelValues(g.source).Set(float64(feeds))
+}

@@ -1,7 +1,6 @@
 package component
 
 import (
-	"errors"
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
@@ -12,19 +11,16 @@ import (
 )
 
 func (b *builder) logAnalytics(s config.Source, settings *loganalytics.Config) (source.Source, checkpoint.Store, error) {
-	if b.cfg.Checkpoint.Type == "blob" {
-		return nil, nil, errors.New("checkpoints of a log_analytics source are kept in files only: set checkpoint.type: file")
-	}
-	files, err := b.fileStore()
+	store, lease, err := b.turnCheckpoints(s.Name)
 	if err != nil {
 		return nil, nil, err
 	}
 	src, err := loganalytics.New(*settings, loganalytics.Deps{
-		Name: s.Name, Tenant: b.tenants[s.Tenant], Logger: b.deps.Logger.With("source", s.Name),
+		Name: s.Name, Tenant: b.tenants[s.Tenant], Lease: lease, Logger: b.deps.Logger.With("source", s.Name),
 		Status: b.deps.Board.Component("source", s.Name), Metrics: logsMetrics{s.Name, b.deps.Metrics},
 		Once: b.deps.Once, Window: b.deps.Window, Grace: b.cfg.Shutdown.Grace.Std(), Now: b.deps.Now,
 	})
-	return src, files, err
+	return src, store, err
 }
 
 // logsMetrics counts for a log_analytics source.
@@ -43,4 +39,8 @@ func (l logsMetrics) Lag(partition string, age time.Duration) {
 
 func (l logsMetrics) Repeats(rows int) {
 	l.m.SourceRepeats.WithLabelValues(l.source).Add(float64(rows))
+}
+
+func (l logsMetrics) Owned(partitions int) {
+	l.m.SourceOwned.WithLabelValues(l.source).Set(float64(partitions))
 }

@@ -142,7 +142,7 @@ func (r *Route) SetDefaults() { r.Schema = "ecs" }
 
 // Checkpoint is where positions are kept.
 type Checkpoint struct {
-	Type             string `yaml:"type" enum:"file|blob" doc:"file: a folder of this machine, for one instance. blob: an Azure storage container, for several instances that share the partitions."`
+	Type             string `yaml:"type" enum:"file|blob" doc:"file: a folder of this machine, for one instance. blob: an Azure storage container, for several instances that share the partitions or take turns."`
 	Path             Path   `yaml:"path" doc:"The folder, for type file. Only one instance may use it at a time."`
 	ConnectionString Secret `yaml:"connection_string" example:"${env:CHECKPOINT_STORAGE}" doc:"The storage account, for type blob; or account and tenant."`
 	Account          string `yaml:"account" example:"https://contosolazuli.blob.core.windows.net" doc:"The storage account's blob endpoint, for type blob with an Entra credential; the role needed is Storage Blob Data Contributor on the container."`

@@ -35,8 +35,9 @@ type line struct {
 	Forgotten bool              `json:"forgotten,omitempty"`
 }
 
-// maxLine bounds what Open takes into memory for one line.
-const maxLine = 1 << 20
+// maxLine bounds what Open takes into memory for one line. The longest cursors are
+// those of feeds that are asked for ranges of time: 1.6 MB.
+const maxLine = 8 << 20
 
 // slack is how many lines that are out of date a file may have beside as many
 // as there are checkpoints.

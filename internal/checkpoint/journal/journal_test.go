@@ -201,3 +201,13 @@ func TestAFullDiskLeavesWholeLines(t *testing.T) {
 		t.Errorf("after a restart: %v, want 3", got)
 	}
 }
+
+// The cursor of a feed that is asked for ranges of time carries identities.
+func TestLongCursors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "archive", "journal.ndjson")
+	long := checkpoint.Cursor("v1 " + strings.Repeat("x", 2<<20))
+	save(t, open(t, path), "a", long)
+	if got := content(t, open(t, path))["a"]; got != long {
+		t.Errorf("a cursor of %d bytes came back with %d", len(long), len(got))
+	}
+}

@@ -138,6 +138,7 @@ func (c *counts) Request(outcome string)          { c.count(func() { c.requests[
 func (c *counts) Lag(_ string, age time.Duration) { c.count(func() { c.lag = age }) }
 func (c *counts) Repeats(_ string, objects int)   { c.count(func() { c.repeats += objects }) }
 func (c *counts) Gap(string)                      { c.count(func() { c.gaps++ }) }
+func (c *counts) Owned(int)                       {}
 
 // source returns a source of some feeds.
 func (b *bench) source(change func(*Config), feeds ...string) *Source {

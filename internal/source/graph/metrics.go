@@ -13,6 +13,8 @@ type Metrics interface {
 	Repeats(feed string, objects int)
 	// Gap counts ranges that Graph did not retain.
 	Gap(feed string)
+	// Owned reports how many feeds this instance reads, where instances take turns.
+	Owned(feeds int)
 }
 
 type noMetrics struct{}
@@ -21,3 +23,4 @@ func (noMetrics) Request(string)            {}
 func (noMetrics) Lag(string, time.Duration) {}
 func (noMetrics) Repeats(string, int)       {}
 func (noMetrics) Gap(string)                {}
+func (noMetrics) Owned(int)                 {}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/azure"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/source"
@@ -20,10 +21,11 @@ import (
 
 // Deps is what the program passes to a source.
 type Deps struct {
-	Name    string        // configured name of the source
-	Tenant  *azure.Tenant // required
-	Limits  *Limits       // shared by the sources of the tenant; nil: its own
-	Logger  *slog.Logger  // names the source; nil: no log
+	Name    string           // configured name of the source
+	Tenant  *azure.Tenant    // required
+	Lease   checkpoint.Lease // that instances take turns by; nil: there is one
+	Limits  *Limits          // shared by the sources of the tenant; nil: its own
+	Logger  *slog.Logger     // names the source; nil: no log
 	Status  *status.Component
 	Metrics Metrics          // nil: not counted
 	Once    bool             // read what is there now and return
@@ -56,12 +58,13 @@ type timing struct {
 	failed   time.Duration // wait after a failure that needs a person
 	watch    time.Duration // between two reports of the lag
 	step     time.Duration // of the edges of windows
+	turns    source.TurnTiming
 }
 
 func defaultTiming() timing {
 	return timing{
 		retry: time.Second, retryMax: time.Minute, quiet: 5 * time.Second, quietMax: 5 * time.Minute,
-		failed: 2 * time.Minute, watch: 15 * time.Second, step: step,
+		failed: 2 * time.Minute, watch: 15 * time.Second, step: step, turns: source.DefaultTurnTiming(),
 	}
 }
 
@@ -130,7 +133,31 @@ func (e *problemError) Unwrap() error { return e.err }
 // in its status. A feed that cannot be read does not stop the others.
 func (s *Source) Run(ctx context.Context, out source.Output) error {
 	defer s.health.Stop()
+	turns := source.Turns{
+		Lease: s.deps.Lease, Once: s.deps.Once || s.deps.Window != nil, Logger: s.log, Health: s.health, Part: partStore, Timing: s.timing.turns,
+		Owned: func(held bool) {
+			feeds := 0
+			if held {
+				feeds = len(s.feeds)
+			}
+			s.metrics.Owned(feeds)
+		},
+	}
+	return turns.Run(ctx, func(ctx context.Context, lost <-chan struct{}) error { return s.run(ctx, lost, out) })
+}
+
+// partStore is the part of the source's report that the checkpoints are, where
+// instances take turns.
+const partStore = "checkpoints"
+
+// run reads until ctx ends or all is read.
+func (s *Source) run(ctx context.Context, lost <-chan struct{}, out source.Output) error {
 	s.log.Info("feeds of Microsoft Graph are being read", "host", s.client.base.Host, "feeds", s.cfg.Feeds)
+	s.mu.Lock()
+	clear(s.read)
+	s.mu.Unlock()
+	closing, closed := source.Closing(ctx, lost, s.deps.Grace)
+	defer closed()
 	watchCtx, stopWatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { s.watch(watchCtx) })
@@ -138,11 +165,16 @@ func (s *Source) Run(ctx context.Context, out source.Output) error {
 	var reading sync.WaitGroup
 	for i, f := range s.feeds {
 		s.health.Set(f.name, status.Problem{State: status.Starting})
-		reading.Go(func() { errs[i] = s.runFeed(ctx, out, f) })
+		reading.Go(func() { errs[i] = s.runFeed(ctx, closing, out, f) })
 	}
 	reading.Wait()
 	stopWatch()
 	watching.Wait()
+	if s.deps.Lease != nil {
+		for _, f := range s.feeds { // of which this instance knows nothing any more
+			s.health.Forget(f.name)
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -167,9 +199,9 @@ func (s *Source) origin(f *feed) event.Origin {
 }
 
 // runFeed reads a feed until ctx ends or it is read to its end.
-func (s *Source) runFeed(ctx context.Context, out source.Output, f *feed) error {
+func (s *Source) runFeed(ctx, closing context.Context, out source.Output, f *feed) error {
 	for tries := 1; ctx.Err() == nil; tries++ {
-		err := s.readFeed(ctx, out, f)
+		err := s.readFeed(ctx, closing, out, f)
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
@@ -185,7 +217,7 @@ func (s *Source) runFeed(ctx context.Context, out source.Output, f *feed) error 
 	return nil
 }
 
-func (s *Source) readFeed(ctx context.Context, out source.Output, f *feed) error {
+func (s *Source) readFeed(ctx, closing context.Context, out source.Output, f *feed) error {
 	stream, err := out.Open(ctx, s.origin(f))
 	if err != nil {
 		return err
@@ -193,10 +225,6 @@ func (s *Source) readFeed(ctx context.Context, out source.Output, f *feed) error
 	r := &reader{s: s, feed: f}
 	err = window.New(s.window(r)).Run(ctx, stream)
 	// What is in flight has to be confirmed; at shutdown there is the grace period.
-	closing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(s.deps.Grace, cancel) })
-	defer stop()
 	if closeErr := stream.Close(closing); closeErr != nil && ctx.Err() == nil {
 		err = errors.Join(err, closeErr)
 	}

@@ -12,6 +12,8 @@ type Metrics interface {
 	Queried(outcome string)
 	// Repeats counts rows that were fetched and had been emitted before.
 	Repeats(rows int)
+	// Owned reports how many partitions this instance reads, where instances take turns.
+	Owned(partitions int)
 }
 
 const (
@@ -27,3 +29,4 @@ type noMetrics struct{}
 func (noMetrics) Lag(string, time.Duration) {}
 func (noMetrics) Queried(string)            {}
 func (noMetrics) Repeats(int)               {}
+func (noMetrics) Owned(int)                 {}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/azure"
+	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/source"
@@ -22,6 +23,7 @@ import (
 type Deps struct {
 	Name    string // configured name of the source
 	Tenant  *azure.Tenant
+	Lease   checkpoint.Lease  // that instances take turns by; nil: there is one
 	Logger  *slog.Logger      // names the source; nil: no log
 	Status  *status.Component // nil: not reported
 	Metrics Metrics           // nil: not counted
@@ -49,6 +51,7 @@ type timing struct {
 	retry, retryMax time.Duration // after a failure that passes
 	failed          time.Duration // after one that needs a person
 	observe         time.Duration // between two reports of the lag
+	turns           source.TurnTiming
 }
 
 // New checks cfg and prepares a source. It does not touch the network.
@@ -79,7 +82,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 		client: newClient(deps.Tenant, cfg.Timeout.Std()),
 		health: status.NewGroup(deps.Status),
 		limits: map[string]*limiter{},
-		timing: timing{retry: time.Second, retryMax: time.Minute, failed: time.Minute, observe: 10 * time.Second},
+		timing: timing{retry: time.Second, retryMax: time.Minute, failed: time.Minute, observe: 10 * time.Second, turns: source.DefaultTurnTiming()},
 	}
 	for _, w := range cfg.Workspaces {
 		s.limits[w] = newLimiter(cfg.Limits, deps.Now)
@@ -107,6 +110,27 @@ func New(cfg Config, deps Deps) (*Source, error) {
 func (s *Source) Run(ctx context.Context, out source.Output) error {
 	defer s.health.Stop()
 	defer s.client.close()
+	turns := source.Turns{
+		Lease: s.deps.Lease, Once: s.ends(), Logger: s.log, Health: s.health, Part: partStore, Timing: s.timing.turns,
+		Owned: func(held bool) {
+			partitions := 0
+			if held {
+				partitions = len(s.feeds)
+			}
+			s.deps.Metrics.Owned(partitions)
+		},
+	}
+	return turns.Run(ctx, func(ctx context.Context, lost <-chan struct{}) error { return s.run(ctx, lost, out) })
+}
+
+// partStore is the part of the source's report that the checkpoints are, where
+// instances take turns.
+const partStore = "checkpoints"
+
+// run reads until ctx ends or all is read.
+func (s *Source) run(ctx context.Context, lost <-chan struct{}, out source.Output) error {
+	closing, closed := source.Closing(ctx, lost, s.deps.Grace)
+	defer closed()
 	s.log.Info("workspaces are being read", "endpoint", s.client.endpoint, "workspaces", len(s.cfg.Workspaces), "partitions", len(s.feeds))
 	for _, f := range s.feeds {
 		s.health.Set(f.partition(), status.Problem{State: status.Starting})
@@ -118,7 +142,7 @@ func (s *Source) Run(ctx context.Context, out source.Output) error {
 	)
 	for _, f := range s.feeds {
 		running.Go(func() {
-			if err := s.read(ctx, f, out); err != nil {
+			if err := s.read(ctx, closing, f, out); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failures = append(failures, fmt.Errorf("read %s: %w", f.partition(), err))
@@ -126,6 +150,11 @@ func (s *Source) Run(ctx context.Context, out source.Output) error {
 		})
 	}
 	running.Wait()
+	if s.deps.Lease != nil {
+		for _, f := range s.feeds { // of which this instance knows nothing any more
+			s.health.Forget(f.partition())
+		}
+	}
 	return errors.Join(failures...)
 }
 
@@ -133,7 +162,7 @@ func (s *Source) Run(ctx context.Context, out source.Output) error {
 func (s *Source) ends() bool { return s.deps.Once || s.deps.Window != nil }
 
 // read reads one feed to its end.
-func (s *Source) read(ctx context.Context, f *feed, out source.Output) error {
+func (s *Source) read(ctx, closing context.Context, f *feed, out source.Output) error {
 	r := &reader{s: s, f: f, log: s.log.With("partition", f.partition())}
 	stream := r.open(ctx, out)
 	if stream == nil {
@@ -146,12 +175,6 @@ func (s *Source) read(ctx context.Context, f *feed, out source.Output) error {
 	stop()
 	observer.Wait()
 
-	closing := context.WithoutCancel(ctx)
-	if !s.ends() || ctx.Err() != nil {
-		var cancel context.CancelFunc
-		closing, cancel = context.WithTimeout(closing, s.deps.Grace)
-		defer cancel()
-	}
 	if closeErr := stream.Close(closing); closeErr != nil && ctx.Err() == nil {
 		r.log.Warn("partition closed with an error", "error", closeErr)
 	}

@@ -40,6 +40,8 @@ func (c *counts) Queried(outcome string) {
 	c.queries[outcome]++
 }
 
+func (c *counts) Owned(int) {}
+
 func (c *counts) Repeats(rows int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -123,8 +123,8 @@ func hastened(t *testing.T, cfg Config, deps Deps) *Source {
 		t.Fatal(err)
 	}
 	s.cfg.Poll, s.cfg.Discover = config.Duration(20*time.Millisecond), config.Duration(100*time.Millisecond)
-	s.timing.standby = 50 * time.Millisecond
-	s.timing.tick, s.timing.retry, s.timing.failed = 10*time.Millisecond, 10*time.Millisecond, 50*time.Millisecond
+	s.timing.turns.Standby = 50 * time.Millisecond
+	s.timing.tick, s.timing.retry, s.timing.turns.Retry, s.timing.failed = 10*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond, 50*time.Millisecond
 	return s
 }
 

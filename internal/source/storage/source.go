@@ -72,15 +72,15 @@ type timing struct {
 	retry    time.Duration // first wait after a failure that passes
 	retryMax time.Duration
 	failed   time.Duration // wait after a failure that needs a person
-	standby  time.Duration // between two tries to get the lease that another instance has
 	request  time.Duration // for the answer to a request that is no download
-	most     int32         // blobs in a page of a listing; 0: as many as Azure gives
+	turns    source.TurnTiming
+	most     int32 // blobs in a page of a listing; 0: as many as Azure gives
 }
 
 func defaultTiming() timing {
 	return timing{
 		tick: time.Second, retry: 500 * time.Millisecond, retryMax: 30 * time.Second, failed: time.Minute,
-		standby: 10 * time.Second, request: 2 * time.Minute,
+		request: 2 * time.Minute, turns: source.DefaultTurnTiming(),
 	}
 }
 
@@ -163,68 +163,30 @@ func (s *Source) once() bool { return s.deps.Once || s.deps.Window != nil }
 func (s *Source) Run(ctx context.Context, out source.Output) error {
 	defer s.health.Stop()
 	s.out = out
-	if s.deps.Lease == nil {
-		return s.run(ctx, nil)
+	turns := source.Turns{
+		Lease: s.deps.Lease, Once: s.once(), Logger: s.log, Health: s.health, Part: partStore, Timing: s.timing.turns,
+		Owned: func(held bool) {
+			shards := 0
+			if held {
+				shards = 1
+			}
+			s.metrics.Owned(shards)
+		},
 	}
-	wait := s.timing.retry
-	for ctx.Err() == nil {
-		lost, err := s.deps.Lease.Acquire(ctx)
-		switch {
-		case err == nil:
-			wait = s.timing.retry
-			s.log.Info("this instance reads the source")
-			s.metrics.Owned(1)
-			err = s.run(ctx, lost)
-			s.metrics.Owned(0)
-			release, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timing.request)
-			if failed := s.deps.Lease.Release(release); failed != nil {
-				s.log.Warn("the lease was not given back: another instance has to wait until it runs out", "error", failed)
-			}
-			cancel()
-			if err != nil || s.once() || ctx.Err() != nil {
-				return err
-			}
-			s.log.Warn("another instance may read the source now: this one lost its lease")
-			continue
-		case errors.Is(err, checkpoint.ErrHeld) && s.once():
-			return err
-		case errors.Is(err, checkpoint.ErrHeld):
-			s.health.OK(partStore)
-			s.health.Note("another instance reads this source; this one takes over when that ends", "")
-			wait = s.timing.standby
-		case ctx.Err() == nil:
-			s.health.Set(partStore, status.Problem{State: status.Retrying, Reason: err.Error(), Remedy: "check the checkpoint container"})
-			s.log.Warn("checkpoints cannot be read: it is tried again", "error", err)
-			wait = min(2*wait, s.timing.retryMax)
-			if s.once() {
-				return err
-			}
-		}
-		sleep(ctx, jitter(wait))
-	}
-	return nil
+	return turns.Run(ctx, s.run)
 }
 
 // run reads until ctx ends, the lease is lost or, once, all is read.
 func (s *Source) run(ctx context.Context, lost <-chan struct{}) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	if lost != nil {
-		go func() {
-			select {
-			case <-lost:
-				stop()
-			case <-ctx.Done():
-			}
-		}()
-	}
 	s.reset()
 	if err := s.prepare(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	s.log.Info("storage account is being read", "account", s.account, "containers", strings.Join(s.cfg.Containers, ","),
 		"notifications", s.cfg.Notifications)
-	closing, closed := s.closing(ctx, lost)
+	closing, closed := source.Closing(ctx, lost, s.deps.Grace)
 	defer closed()
 	var workers sync.WaitGroup
 	for range s.cfg.Workers {
@@ -262,26 +224,6 @@ func (s *Source) reset() {
 	s.containers, s.folders = map[string]*containerState{}, map[string]*folder{}
 	s.pending, s.failure = 0, nil
 	s.messages.Clear()
-}
-
-// lostDrain is for what is in flight when the lease is lost: it will be read by
-// another instance.
-const lostDrain = 2 * time.Second
-
-// closing is the context for giving blobs up: it outlives ctx by the grace
-// period, or, if the lease is lost, by little.
-func (s *Source) closing(ctx context.Context, lost <-chan struct{}) (context.Context, context.CancelFunc) {
-	closing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		grace := s.deps.Grace
-		select {
-		case <-lost:
-			grace = lostDrain
-		default:
-		}
-		time.AfterFunc(grace, cancel)
-	})
-	return closing, func() { stop(); cancel() }
 }
 
 // prepare reads the checkpoints. A store that does not answer is waited for.
