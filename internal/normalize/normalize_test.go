@@ -219,6 +219,30 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestEveryLogTypeHasAGoldenCase in each schema.
+func TestEveryLogTypeHasAGoldenCase(t *testing.T) {
+	has := map[string]bool{}
+	for _, dir := range goldenCases(t) {
+		want, err := os.ReadFile(filepath.Join(dir, "want.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, logType, _ := strings.Cut(string(want), "// log type ")
+		logType = strings.TrimSpace(logType)
+		has["ECS "+logType] = true
+		if _, err := os.Stat(filepath.Join(dir, "want_ocsf.json")); err == nil {
+			has["OCSF "+logType] = true
+		}
+	}
+	for _, known := range compile(t, Raw, DefaultOptions()).detector.types {
+		for _, schema := range []string{"ECS", "OCSF"} {
+			if !has[schema+" "+known.name] {
+				t.Errorf("log type %s has no golden case of %s", known.name, schema)
+			}
+		}
+	}
+}
+
 func goldenCases(t testing.TB) (dirs []string) {
 	t.Helper()
 	inputs, err := filepath.Glob("testdata/*/input.json")
