@@ -136,7 +136,7 @@ func (l *layout) member(n *outNode, g gate) outMember {
 		m.kind, text = fixedMember, n.fixed
 	case n.enum != nil || n.rest != nil || n.observed:
 	case n.attribute != nil:
-		m.kind = attributeMember
+		m.kind, n.holds = attributeMember, n.holdsWhat()
 	case single && n.rules[0].copies():
 		m.kind, m.slot, m.only = copiedMember, int16(n.copied.slot), n.rules[0].only
 	case single:
@@ -152,6 +152,18 @@ func (l *layout) member(n *outNode, g gate) outMember {
 	l.text.Write(text)
 	m.key = l.text.String()[before:]
 	return m
+}
+
+func (n *outNode) holdsWhat() holds {
+	switch {
+	case n.attribute.Object != nil && n.attribute.List:
+		return objects
+	case n.attribute.Object != nil:
+		return anObject
+	case n.list:
+		return values
+	}
+	return aValue
 }
 
 // copies says that the rule passes values on as they are.

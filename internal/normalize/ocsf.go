@@ -77,14 +77,14 @@ func (w *Worker) appendAttribute(dst []byte, n *outNode, from int) ([]byte, bool
 func (w *Worker) appendAttributeValue(dst []byte, n *outNode) ([]byte, bool) {
 	m := w.mark(dst)
 	var ok bool
-	switch {
-	case n.attribute.Object != nil && n.attribute.List:
+	switch n.holds {
+	case objects:
 		dst, ok = w.appendObjects(dst, n)
-	case n.attribute.Object != nil:
+	case anObject:
 		dst, ok = w.appendObject(dst, n)
-	case n.list:
+	case values:
 		dst, ok = w.appendList(dst, n)
-	default:
+	case aValue:
 		if dst, ok = w.appendFirst(dst, n.rules); ok {
 			w.observe(n, m.out, len(dst))
 		}

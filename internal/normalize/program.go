@@ -77,23 +77,24 @@ type pathMember struct {
 type outNode struct {
 	key     []byte // `,"name":`
 	rules   []*rule
+	list    bool
+	tells   tells       // what it says of the event's severity
 	members []outMember // what is read of children for every record
 	trees   []*rule
 	copied  *source // the only source, if there is but one and it needs no walk
-	list    bool
-	tells   tells // what it says of the event's severity
 
 	// Of an OCSF event:
-	observed  bool       // the member lists the observables
-	enum      *enumTexts // of an attribute with an id
-	rest      *treeRule  // the member holds what no other one does
-	attribute *ocsf.Attribute
+	holds     holds         // by attribute
+	observed  bool          // the member lists the observables
+	observe   []byte        // what an observable of the value begins with
+	fallback  []byte        // the value if there is no other
 	each      []*eachRule   // objects made of values of the record, for a list or instead of children
 	elements  []*outNode    // of a list of objects: its first, each from rows of its own
 	checks    *objectChecks // of an object
-	fallback  []byte        // the value if there is no other
-	observe   []byte        // what an observable of the value begins with
-	merged    []*outNode    // what this one stands for, for Explain
+	enum      *enumTexts    // of an attribute with an id
+	rest      *treeRule     // the member holds what no other one does
+	attribute *ocsf.Attribute
+	merged    []*outNode // what this one stands for, for Explain
 
 	place    string // of the row that made it, for errors
 	hash     uint32 // of key without the comma
@@ -101,6 +102,16 @@ type outNode struct {
 	children []*outNode
 	gates    []gate // of children; layOut makes them part of members
 }
+
+// holds is what the value of an attribute is.
+type holds uint8
+
+const (
+	aValue holds = iota
+	values
+	anObject
+	objects
+)
 
 // objectChecks are what must be there of an object's members, by their bits.
 type objectChecks struct{ required, anyOf, oneOf uint64 }
