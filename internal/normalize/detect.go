@@ -235,7 +235,13 @@ func (w *Worker) detect() {
 	if w.form != nil && w.reshape(w.form) {
 		seen = w.look()
 	}
+	if seen.embedded && w.expand(d.types[0].expand, true) {
+		seen = w.look()
+	}
 	w.logType = d.types[w.classify(seen.category)]
+	if w.expand(w.logType.expand, seen.embedded) {
+		w.look()
+	}
 	times := w.times
 	found := false
 	for _, path := range w.logType.times {
@@ -258,14 +264,6 @@ func (w *Worker) detect() {
 		}
 	}
 	w.timeAssumed = !found
-	for _, path := range w.logType.expand {
-		if len(path) == 1 && !seen.embedded {
-			continue
-		}
-		if n := w.follow(path); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
-			w.expandMember(n)
-		}
-	}
 	w.id = w.identify()
 }
 
@@ -372,22 +370,37 @@ func (w *Worker) readTime(n int) bool {
 	return true
 }
 
+// expand puts the objects in the strings at paths in the strings' place, and says
+// whether there were any. embedded says whether one of the record's own members
+// may be such a string.
+func (w *Worker) expand(paths [][]segment, embedded bool) (expanded bool) {
+	for _, path := range paths {
+		if len(path) == 1 && !embedded {
+			continue
+		}
+		if n := w.follow(path); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
+			expanded = w.expandMember(n) || expanded
+		}
+	}
+	return expanded
+}
+
 // expandMember puts the object in string n in the string's place, in a copy of
 // the record that the document is then made of. A string that holds no object
 // stays as it is.
-func (w *Worker) expandMember(n int) {
+func (w *Worker) expandMember(n int) bool {
 	text, _ := w.textOf(0, n)
 	text = bytes.TrimSpace(text)
 	if len(text) < 2 || text[0] != '{' {
-		return
+		return false
 	}
 	if used, err := w.inner.Scan(text); err != nil || used != len(text) {
 		var ok bool
 		if text[1] != '\'' { // Function Apps write single quotes
-			return
+			return false
 		}
 		if text, ok = w.mender.Object(text); !ok {
-			return
+			return false
 		}
 	}
 	record, member := w.x.Nodes[w.node], w.x.Nodes[n]
@@ -404,9 +417,10 @@ func (w *Worker) expandMember(n int) {
 		if w.x == &w.expanded {
 			_, _ = w.expanded.Scan(w.spliced) // it was valid before
 		}
-		return
+		return false
 	}
-	w.x, w.node, w.timeNode = &w.expanded, 0, -1
+	w.x, w.node = &w.expanded, 0
+	return true
 }
 
 // identify returns the record's id: its own if its log type has one, else its
