@@ -1,7 +1,6 @@
 package otlp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding/gzip"
-	"google.golang.org/grpc/mem"
+	_ "google.golang.org/grpc/encoding/gzip" // to read answers
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -62,13 +60,13 @@ func (s *Sink) overGRPC() error {
 		}
 		trust = credentials.NewTLS(config)
 	}
-	options := []grpc.DialOption{grpc.WithTransportCredentials(trust), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})), grpc.WithConnectParams(grpc.ConnectParams{
+	options := []grpc.DialOption{grpc.WithTransportCredentials(trust), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(new(codec))), grpc.WithConnectParams(grpc.ConnectParams{
 		// The runner waits between tries; the connection should be ready by then.
 		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
 		MinConnectTimeout: 10 * time.Second,
 	})}
 	if s.cfg.Compression == "gzip" {
-		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
+		options = append(options, grpc.WithCompressor(newCompressor())) //nolint:staticcheck // see compressor
 	}
 	conn, err := grpc.NewClient("dns:///"+u.Host, options...)
 	if err != nil {
@@ -91,35 +89,6 @@ func (s *Sink) overGRPC() error {
 // exportMethod is that of opentelemetry-proto's logs_service.proto. Its generated
 // client would bring an HTTP gateway along.
 const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-
-// codec puts requests on the wire. gRPC encodes one while it is called and keeps
-// the copy for as long as it needs it.
-type codec struct{}
-
-// Marshal implements encoding.CodecV2.
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	r, ok := v.(*request)
-	if !ok {
-		return nil, fmt.Errorf("encode %T: it is no request", v)
-	}
-	pool := mem.DefaultBufferPool()
-	buffer := pool.Get(r.size())
-	to := bytes.NewBuffer((*buffer)[:0])
-	r.writeTo(to, to.Write)
-	return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
-}
-
-// Unmarshal implements encoding.CodecV2.
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(proto.Message)
-	if !ok {
-		return fmt.Errorf("decode %T: it is no message", v)
-	}
-	return proto.Unmarshal(data.Materialize(), m)
-}
-
-// Name implements encoding.CodecV2.
-func (codec) Name() string { return "proto" }
 
 // errTooLarge marks a request that a smaller one may fare better than: one event
 // is to blame only from blamedSize on.
