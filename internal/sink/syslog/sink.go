@@ -129,7 +129,7 @@ func (s *Sink) conn(ctx context.Context) (*conn, error) {
 			}
 			return nil, fmt.Errorf("TLS to %s: %w", s.cfg.Address, err)
 		}
-		c.Conn, c.records = secure, bufio.NewWriterSize(secure, 64<<10)
+		c.Conn, c.records = secure, bufio.NewWriterSize(secure, 16<<10)
 	}
 	go c.watch()
 	return c, nil
@@ -154,7 +154,7 @@ type conn struct {
 	closed chan struct{} // the receiver has closed it, or it broke
 
 	messages *writer
-	records  *bufio.Writer // nil without TLS: makes full records
+	records  *bufio.Writer // nil without TLS: makes records as large as may be (RFC 8446, section 5.1)
 }
 
 // watch notices when the receiver closes the connection.
