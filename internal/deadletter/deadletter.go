@@ -35,6 +35,7 @@ type Letter struct {
 	LogType   string         `json:"log_type,omitempty"`
 	ID        event.ID       `json:"id,omitempty"`
 	EventTime time.Time      `json:"event_time,omitzero"`
+	Dataset   string         `json:"dataset,omitempty"`
 	Severity  event.Severity `json:"severity,omitzero"`
 
 	Data Bytes `json:"data"` // the bytes as received, or the event as it would have been sent
@@ -44,7 +45,7 @@ type Letter struct {
 func FromEvent(e event.Event, sink, class, reason string) Letter {
 	l := Letter{
 		Class: class, Reason: reason, Sink: sink, Schema: e.Schema, LogType: e.LogType,
-		ID: e.ID, EventTime: e.Time, Severity: e.Severity, Data: e.Data,
+		ID: e.ID, EventTime: e.Time, Dataset: e.Dataset, Severity: e.Severity, Data: e.Data,
 	}
 	l.setOrigin(e.Origin)
 	return l
@@ -72,7 +73,7 @@ func (l *Letter) Origin() *event.Origin {
 
 // Event returns the event of a letter that a sink did not take.
 func (l *Letter) Event() event.Event {
-	return event.Event{ID: l.ID, Time: l.EventTime, LogType: l.LogType, Schema: l.Schema, Severity: l.Severity, Data: l.Data, Origin: l.Origin()}
+	return event.Event{ID: l.ID, Time: l.EventTime, LogType: l.LogType, Schema: l.Schema, Dataset: l.Dataset, Severity: l.Severity, Data: l.Data, Origin: l.Origin()}
 }
 
 // Bytes is written as text where it is UTF-8, which a human can read, and as

@@ -42,7 +42,7 @@ func TestLettersSurviveAsTheyWere(t *testing.T) {
 	want := []Letter{
 		FromPayload(origin, 4711, 12, []byte("not json \xff\x00"), "not_json", `unexpected "n" at byte 0`),
 		FromPayload(origin, 4712, 0, []byte("Straße <b>&\n"), "not_json", "r"),
-		FromEvent(event.Event{ID: "i", Time: noon.Add(-time.Hour), LogType: "entra_signin", Schema: "ecs", Severity: severity, Data: []byte(`{"a":1}`), Origin: origin}, "splunk", "rejected", "400"),
+		FromEvent(event.Event{ID: "i", Time: noon.Add(-time.Hour), LogType: "entra_signin", Schema: "ecs", Dataset: "azure.signinlogs", Severity: severity, Data: []byte(`{"a":1}`), Origin: origin}, "splunk", "rejected", "400"),
 	}
 	s := open(t)
 	if err := s.Put(t.Context(), want...); err != nil {
@@ -57,6 +57,9 @@ func TestLettersSurviveAsTheyWere(t *testing.T) {
 	}
 	if diff := cmp.Diff(origin, got[2].Event().Origin); diff != "" {
 		t.Errorf("origin differs (-want +got):\n%s", diff)
+	}
+	if got := got[2].Event().Dataset; got != "azure.signinlogs" {
+		t.Errorf("dataset %q is not kept", got)
 	}
 	if got := got[2].Event().Severity; got != severity {
 		t.Errorf("severity %+v, want %+v", got, severity)

@@ -65,6 +65,8 @@ type Event struct {
 	Time    time.Time // when it happened, by the record's own account
 	LogType string    // e.g. "entra_signin"; "unknown" if not recognized
 	Schema  string    // "raw", "ecs" or "ocsf"
+	// Dataset is event.dataset of ECS; empty in other schemas.
+	Dataset string
 	// Severity is what the record says of how grave it is; empty of a raw event.
 	Severity Severity
 	Data     []byte // one JSON object in UTF-8 without a line feed

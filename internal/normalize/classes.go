@@ -118,7 +118,7 @@ func (c *classCompiler) addClass(list *classRows, last bool) error {
 	if missing := p.root.missing(&c.class.Object); missing != "" {
 		return fail("an event could be without %s; add a last row for it: with value:, or of an object or list with fallback:", missing)
 	}
-	p.root.tellSeverity(ocsfSeverity)
+	p.root.markTold(toldByOCSF)
 	p.root.fix()
 	p.root.merge()
 	p.root.shut()

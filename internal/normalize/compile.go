@@ -38,7 +38,7 @@ func compileRows(rows []rowSpec, maps map[string]yamlValue) (*program, error) {
 		}
 	}
 	c.p.root.sort()
-	c.p.root.tellSeverity(ecsSeverity)
+	c.p.root.markTold(toldByECS)
 	c.p.root.fix()
 	c.p.root.shut()
 	c.p.layOut()

@@ -43,7 +43,7 @@ func (w *Worker) Explain(in Input) Explanation {
 	}
 	p := w.m.programs[w.logType.number]
 	e.Event = w.appendDocument(nil, p)
-	e.Result.Severity = w.severity
+	e.Result.Severity, e.Result.Dataset = w.severity, w.dataset
 	root := p.root
 	for i := range p.classes {
 		c := &p.classes[i]

@@ -62,9 +62,24 @@ func checkEvent(t testing.TB, out []byte, r Result) {
 		t.Fatalf("no log type for %s", out)
 	}
 	checkNames(t, out)
+	if want := datasetIn(t, out, r.Schema); r.Dataset != want {
+		t.Fatalf("dataset %q, want %q of %s", r.Dataset, want, out)
+	}
 	if want := severityIn(t, out, r.Schema); r.Severity != want {
 		t.Fatalf("severity %+v, want %+v of %s", r.Severity, want, out)
 	}
+}
+
+func datasetIn(t testing.TB, out []byte, schema string) string {
+	t.Helper()
+	var doc struct{ Event struct{ Dataset string } }
+	if schema != string(ECS) {
+		return ""
+	}
+	if err := json.Unmarshal(out, &doc); err != nil {
+		t.Fatalf("read %s: %v", out, err)
+	}
+	return doc.Event.Dataset
 }
 
 // severityIn reads from the document what the worker notes while it writes it.

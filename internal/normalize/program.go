@@ -78,7 +78,7 @@ type outNode struct {
 	key     []byte // `,"name":`
 	rules   []*rule
 	list    bool
-	tells   tells       // what it says of the event's severity
+	tells   tells       // what it says of the event
 	members []outMember // what is read of children for every record
 	trees   []*rule
 	copied  *source // the only source, if there is but one and it needs no walk

@@ -17,7 +17,7 @@ func (w *Worker) appendMembers(dst []byte, n *outNode) []byte {
 		var ok bool
 		if dst, ok = w.appendChild(dst, m, comma); ok {
 			if m.tells != nothing {
-				w.noteSeverity(m.tells, dst[mark+1-comma:])
+				w.note(m.tells, dst[mark+1-comma:])
 			}
 			comma = 0
 		} else {
@@ -86,7 +86,7 @@ func (w *Worker) appendGuarded(dst []byte, n *outNode) []byte {
 		if dst, ok = w.appendChild(dst, m, comma); ok {
 			guard.reserve(mark+1-comma, mark+len(m.node.key)-comma, m.node.hash)
 			if m.tells != nothing {
-				w.noteSeverity(m.tells, dst[mark+1-comma:])
+				w.note(m.tells, dst[mark+1-comma:])
 			}
 		} else {
 			dst = dst[:mark]

@@ -33,6 +33,7 @@ type Result struct {
 	Time    time.Time // by the record's own account, else Input.Enqueued
 	LogType string
 	Schema  string
+	Dataset string // event.dataset of ECS; of what is only recognized, nothing
 	// Severity is what the event says of it; of what is only recognized, nothing.
 	Severity event.Severity
 }
@@ -69,7 +70,8 @@ type Worker struct {
 	items    []int32    // values of which each makes an object
 
 	severity event.Severity
-	levels   map[string]string // texts of severities, so that events share them
+	dataset  string
+	texts    map[string]string // of severities and datasets, so that events share them
 
 	text      []byte // unescaped and transformed texts of this record
 	lower     []byte // a text in lower case, for a lookup
@@ -108,7 +110,7 @@ func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
 		dst = w.appendRaw(dst)
 	} else {
 		dst = w.appendDocument(dst, w.m.programs[w.logType.number])
-		r.Severity = w.severity
+		r.Severity, r.Dataset = w.severity, w.dataset
 	}
 	w.in, w.x, w.raw = Input{}, nil, nil
 	return dst, r
@@ -147,7 +149,7 @@ func (w *Worker) appendRaw(dst []byte) []byte {
 func (w *Worker) appendDocument(dst []byte, p *program) []byte {
 	w.used, w.observed, w.slotRoom = w.used[:0], w.observed[:0], w.slotRoom[:0]
 	w.openSlots(p.slots)
-	w.present, w.severity = alwaysPresent, event.Severity{}
+	w.present, w.severity, w.dataset = alwaysPresent, event.Severity{}, ""
 	w.load(p)
 	root := p.root
 	if p.classes != nil {

@@ -323,7 +323,7 @@ func (l *lane) dispatch(s *laneScratch, size int, origin *event.Origin, token *a
 	for i, sp := range s.spans {
 		r := sp.result
 		events[i] = event.Event{
-			ID: r.ID, Time: r.Time, LogType: r.LogType, Schema: r.Schema, Severity: r.Severity,
+			ID: r.ID, Time: r.Time, LogType: r.LogType, Schema: r.Schema, Dataset: r.Dataset, Severity: r.Severity,
 			Data: s.out[sp.start:sp.end:sp.end], Origin: origin,
 		}
 	}

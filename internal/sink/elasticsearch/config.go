@@ -17,8 +17,9 @@ type Config struct {
 	APIKey          config.Secret       `yaml:"api_key" example:"${env:ELASTIC_API_KEY}" doc:"API key in its encoded form (Elasticsearch)."`
 	Username        string              `yaml:"username" doc:"User, with password, in place of an API key."`
 	Password        config.Secret       `yaml:"password" example:"${env:ELASTIC_PASSWORD}" doc:"Password of the user."`
-	Index           string              `yaml:"index" doc:"The data stream or index of an event. {log_type}, {schema}, {source}, {tenant} and {namespace} stand for the event's own."`
+	Index           string              `yaml:"index" doc:"The data stream or index of an event. {dataset}, {log_type}, {schema}, {source}, {tenant} and {namespace} stand for the event's own; {dataset} is event.dataset of ECS, or azure.{log_type} where there is none."`
 	Namespace       string              `yaml:"namespace" doc:"What {namespace} stands for."`
+	Pipeline        string              `yaml:"pipeline" example:"geoip" doc:"The ingest pipeline. _none keeps one that belongs to the index, as those of Elastic's integrations do, from mapping events a second time; empty leaves it to the index."`
 	InstallTemplate bool                `yaml:"install_template" doc:"Make the names of index data streams, by an index template named lazuli, which is installed at the first delivery. Needs the privilege manage_index_templates."`
 	Compression     string              `yaml:"compression" enum:"gzip|none" doc:"How requests are compressed."`
 	Connection      httpsink.Connection `yaml:"connection" doc:"How the nodes are reached and trusted."`
@@ -26,7 +27,7 @@ type Config struct {
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() *Config {
-	return &Config{Index: "logs-azure.{log_type}-{namespace}", Namespace: "default", Compression: "gzip"}
+	return &Config{Index: "logs-{dataset}-{namespace}", Namespace: "default", Pipeline: "_none", Compression: "gzip"}
 }
 
 // DeliveryDefaults implements config.DeliveryDefaulter: Elastic's own advice is a
@@ -53,14 +54,14 @@ func (c *Config) Validate(r *config.Report) {
 	}
 	for _, name := range placeholder.FindAllString(c.Index, -1) {
 		switch name {
-		case "{log_type}", "{schema}", "{source}", "{tenant}", "{namespace}":
+		case "{dataset}", "{log_type}", "{schema}", "{source}", "{tenant}", "{namespace}":
 		default:
-			r.Add("index", "holds "+name+", which stands for nothing", "write {log_type}, {schema}, {source}, {tenant} or {namespace}")
+			r.Add("index", "holds "+name+", which stands for nothing", "write {dataset}, {log_type}, {schema}, {source}, {tenant} or {namespace}")
 		}
 	}
 	plain := placeholder.ReplaceAllString(c.Index, "x")
 	if c.Index == "" || plain != cleanName(plain) || strings.HasPrefix(plain, "-") || strings.HasPrefix(plain, "_") || strings.HasPrefix(plain, ".") {
-		r.Add("index", fmt.Sprintf("is %q; names are in lower case, do not begin with -, _ or ., and hold none of \\ / * ? \" < > | , # : and blanks", c.Index), "write e.g. logs-azure.{log_type}-default")
+		r.Add("index", fmt.Sprintf("is %q; names are in lower case, do not begin with -, _ or ., and hold none of \\ / * ? \" < > | , # : and blanks", c.Index), "write e.g. logs-{dataset}-default")
 	}
 	if c.Namespace != strings.ReplaceAll(cleanName(c.Namespace), "-", "_") {
 		r.Add("namespace", fmt.Sprintf("is %q; it must be a part of a data stream's name, without hyphens", c.Namespace), "write e.g. default")

@@ -6,6 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,8 +116,8 @@ func TestDocuments(t *testing.T) {
 		data          string
 	}{
 		{
-			name: "ECS", e: event.Event{ID: "1", Schema: "ecs", LogType: "entra_signin", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z","a":1}`)},
-			wantIndex: "logs-azure.entra_signin-default", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z","a":1}`,
+			name: "ECS", e: event.Event{ID: "1", Schema: "ecs", LogType: "entra_signin", Dataset: "azure.signinlogs", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z","a":1}`)},
+			wantIndex: "logs-azure.signinlogs-default", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z","a":1}`,
 		},
 		{
 			name: "timestamp elsewhere", e: event.Event{ID: "1", Schema: "ecs", LogType: "A-b C", Data: []byte(`{"a":1,"@timestamp":"2026-01-02T12:00:00Z"}`)},
@@ -187,8 +192,49 @@ func TestTheTemplateIsInstalledFirst(t *testing.T) {
 		IndexPatterns []string        `json:"index_patterns"`
 		DataStream    *map[string]any `json:"data_stream"`
 	}
-	if err := json.Unmarshal(elastic.Template("lazuli"), &template); err != nil || fmt.Sprint(template.IndexPatterns) != "[logs-azure.*-*]" || template.DataStream == nil {
+	if err := json.Unmarshal(elastic.Template("lazuli"), &template); err != nil || fmt.Sprint(template.IndexPatterns) != "[logs-azure*-* logs-m365_*-* logs-microsoft_*-*]" || template.DataStream == nil {
 		t.Errorf("template is %s, %v", elastic.Template("lazuli"), err)
+	}
+}
+
+// The names of data streams are those that Elastic's rules and dashboards look
+// in, and the template is for all of them.
+func TestTemplateIsForEveryDataset(t *testing.T) {
+	tables, err := filepath.Glob("../../normalize/mappings/ecs/*.yaml")
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("found %d tables: %v", len(tables), err)
+	}
+	s, _, _ := open(t, nil)
+	for _, name := range tables {
+		table, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`to: event\.dataset, value: ([^,} ]+)`).FindAllSubmatch(table, -1) {
+			index := s.index(&event.Event{Dataset: string(m[1])})
+			if want := "logs-" + string(m[1]) + "-default"; index != want {
+				t.Errorf("%s: index %s, want %s", filepath.Base(name), index, want)
+			}
+			if !slices.ContainsFunc(s.patterns(), func(p string) bool { ok, _ := path.Match(p, index); return ok }) {
+				t.Errorf("%s: %s fits none of %v", filepath.Base(name), index, s.patterns())
+			}
+		}
+	}
+}
+
+// An integration's own pipeline expects records, not events.
+func TestPipeline(t *testing.T) {
+	for _, want := range []string{DefaultConfig().Pipeline, "geo & more", ""} {
+		s, elastic, _ := open(t, func(c *Config) { c.Pipeline = want })
+		if err := s.Deliver(t.Context(), sinktest.Events("a", 1, 300)); err != nil {
+			t.Fatal(err)
+		}
+		if got := elastic.Documents()[0].Pipeline; got != want {
+			t.Errorf("pipeline %q, want %q", got, want)
+		}
+	}
+	if DefaultConfig().Pipeline != "_none" {
+		t.Errorf("the default pipeline is %q", DefaultConfig().Pipeline)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Sink struct {
 	client  *httpsink.Client
 	encoder *httpsink.Encoder
 	header  http.Header
+	bulk    string // path of its requests
 	now     func() time.Time
 	node    atomic.Uint32 // of cfg.URLs
 
@@ -48,7 +50,7 @@ type Sink struct {
 }
 
 // names is what the name of an index can be made of.
-type names struct{ logType, schema, source, tenant string }
+type names struct{ dataset, logType, schema, source, tenant string }
 
 // scanner is the scratch memory of one delivery.
 type scanner struct {
@@ -64,7 +66,10 @@ func New(cfg Config, now func() time.Time) (*Sink, error) {
 	}
 	s := &Sink{
 		cfg: cfg, client: client, encoder: httpsink.NewEncoder(cfg.Compression), now: now,
-		installed: !cfg.InstallTemplate, names: map[names]string{}, header: http.Header{"Content-Type": {"application/x-ndjson"}},
+		bulk: bulk, installed: !cfg.InstallTemplate, names: map[names]string{}, header: http.Header{"Content-Type": {"application/x-ndjson"}},
+	}
+	if cfg.Pipeline != "" {
+		s.bulk += "&pipeline=" + url.QueryEscape(cfg.Pipeline)
 	}
 	if e := s.encoder.ContentEncoding(); e != "" {
 		s.header.Set("Content-Encoding", e)
@@ -116,7 +121,7 @@ func (s *Sink) send(ctx context.Context, events []event.Event, first int, failed
 	if err := p.Finish(); err != nil {
 		return all(err)
 	}
-	answer, err := s.post(ctx, http.MethodPost, bulk, s.header, p)
+	answer, err := s.post(ctx, http.MethodPost, s.bulk, s.header, p)
 	if err != nil {
 		return all(err)
 	}
@@ -214,7 +219,7 @@ func documentID(e *event.Event) string {
 
 // index returns the name of an event's index.
 func (s *Sink) index(e *event.Event) string {
-	n := names{logType: e.LogType, schema: e.Schema}
+	n := names{dataset: e.Dataset, logType: e.LogType, schema: e.Schema}
 	if e.Origin != nil {
 		n.source, n.tenant = e.Origin.Source, e.Origin.Tenant
 	}
@@ -231,7 +236,11 @@ func (s *Sink) index(e *event.Event) string {
 			}
 			return strings.ReplaceAll(cleanName(v), "-", "_") // a hyphen parts a data stream's name
 		}
-		name = strings.NewReplacer("{log_type}", part(n.logType), "{schema}", part(n.schema), "{source}", part(n.source),
+		dataset := part(n.dataset)
+		if n.dataset == "" {
+			dataset = "azure." + part(n.logType)
+		}
+		name = strings.NewReplacer("{dataset}", dataset, "{log_type}", part(n.logType), "{schema}", part(n.schema), "{source}", part(n.source),
 			"{tenant}", part(n.tenant), "{namespace}", s.cfg.Namespace).Replace(s.cfg.Index)
 		s.names[n] = name
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/sink/httpsink"
@@ -13,9 +14,8 @@ import (
 // template is the index template: data streams, texts as keywords, and the
 // original record kept and not indexed.
 func (s *Sink) template() ([]byte, error) {
-	pattern := placeholder.ReplaceAllString(s.cfg.Index, "*")
 	return json.Marshal(map[string]any{
-		"index_patterns": []string{pattern},
+		"index_patterns": s.patterns(),
 		"data_stream":    map[string]any{},
 		// Over the templates that Elasticsearch brings for logs-*-* (100).
 		"priority": 250,
@@ -40,6 +40,22 @@ func (s *Sink) template() ([]byte, error) {
 		},
 		"_meta": map[string]any{"managed_by": "lazuli"},
 	})
+}
+
+// datasets are patterns of the datasets there are: a template for all of logs-*
+// would be one for the logs of others too.
+var datasets = []string{"azure*", "m365_*", "microsoft_*"}
+
+// patterns returns those that the names of indices fit.
+func (s *Sink) patterns() []string {
+	if !strings.Contains(s.cfg.Index, "{dataset}") {
+		return []string{placeholder.ReplaceAllString(s.cfg.Index, "*")}
+	}
+	var out []string
+	for _, d := range datasets {
+		out = append(out, placeholder.ReplaceAllString(strings.ReplaceAll(s.cfg.Index, "{dataset}", d), "*"))
+	}
+	return out
 }
 
 // install puts the index template, once.

@@ -19,6 +19,7 @@ import (
 // Document is one that is stored.
 type Document struct {
 	Index, ID string
+	Pipeline  string // that the request asked for
 	Source    []byte
 }
 
@@ -97,7 +98,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		_, _ = io.WriteString(w, `{"acknowledged":true}`)
 	case r.Method == http.MethodPost && r.URL.Path == "/_bulk":
-		s.bulk(w, body)
+		s.bulk(w, body, r.URL.Query().Get("pipeline"))
 	default:
 		refuse(w, 404, "resource_not_found_exception", "no handler found for uri")
 	}
@@ -129,7 +130,7 @@ type result struct {
 	kind, reason string
 }
 
-func (s *Server) bulk(w http.ResponseWriter, body []byte) {
+func (s *Server) bulk(w http.ResponseWriter, body []byte, pipeline string) {
 	if len(body) == 0 || body[len(body)-1] != '\n' {
 		refuse(w, 400, "illegal_argument_exception", `The bulk request must be terminated by a newline [\n]`)
 		return
@@ -154,7 +155,7 @@ func (s *Server) bulk(w http.ResponseWriter, body []byte) {
 			refuse(w, 400, "illegal_argument_exception", fmt.Sprintf("Malformed action/metadata line [%d]", i+1))
 			return
 		}
-		one := s.create(action.Create.Index, action.Create.ID, lines[i+1])
+		one := s.create(Document{Index: action.Create.Index, ID: action.Create.ID, Pipeline: pipeline, Source: lines[i+1]})
 		failed = failed || one.status >= 300
 		results = append(results, one)
 	}
@@ -179,7 +180,8 @@ func (s *Server) bulk(w http.ResponseWriter, body []byte) {
 }
 
 // create stores a document; it needs mu.
-func (s *Server) create(index, id string, source []byte) result {
+func (s *Server) create(d Document) result {
+	index, id := d.Index, d.ID
 	for status, n := range s.item {
 		if n > 0 {
 			s.item[status]--
@@ -201,7 +203,7 @@ func (s *Server) create(index, id string, source []byte) result {
 	}
 	if !s.Discard {
 		var doc map[string]any
-		if err := json.Unmarshal(source, &doc); err != nil {
+		if err := json.Unmarshal(d.Source, &doc); err != nil {
 			return result{400, "document_parsing_exception", "failed to parse: " + err.Error()}
 		}
 		if doc["@timestamp"] == nil {
@@ -210,7 +212,8 @@ func (s *Server) create(index, id string, source []byte) result {
 		if path := s.conflict(index, "", doc); path != "" {
 			return result{400, "document_parsing_exception", "object mapping for [" + path + "] tried to parse field [" + path + "] as object, but found a concrete value"}
 		}
-		s.documents = append(s.documents, Document{index, id, bytes.Clone(source)})
+		d.Source = bytes.Clone(d.Source)
+		s.documents = append(s.documents, d)
 	}
 	s.ids[index+"\x00"+id] = true
 	return result{status: 201}
