@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azuresim"
 	"github.com/lazuli-logs/lazuli/internal/azuresim/engine"
 	"github.com/lazuli-logs/lazuli/internal/sink/elasticsearch/elastictest"
+	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 	"github.com/lazuli-logs/lazuli/internal/sink/splunkhec/splunktest"
 )
 
@@ -53,6 +55,31 @@ tenants:
     credential: {type: client_secret, client_id: %s, client_secret: "${env:CLIENT_SECRET}"}
 `
 
+// manyBytes is more than one event has: an event that is too large by itself is
+// refused for good, and rightly so.
+const manyBytes = 64 << 10
+
+// narrow stands before a server and answers some requests with 413.
+type narrow struct {
+	http.Handler
+	left atomic.Int32
+}
+
+func (n *narrow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if n.left.Load() > 0 {
+		var received bytes.Buffer
+		again := r.Clone(r.Context())
+		again.Body = io.NopCloser(io.TeeReader(r.Body, &received))
+		plain, err := sinktest.Body(again, 64<<20)
+		r.Body = io.NopCloser(io.MultiReader(&received, r.Body))
+		if err == nil && len(plain) > manyBytes && n.left.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+	}
+	n.Handler.ServeHTTP(w, r)
+}
+
 func azureMonitor(sim *azuresim.Sim) destination {
 	e := sim.Endpoints
 	faults := &sim.Ingestion.Faults
@@ -63,7 +90,7 @@ func azureMonitor(sim *azuresim.Sim) destination {
 		disturb: []func(){
 			func() { faults.Fail(2, 500, 0) },
 			func() { faults.Fail(1, 429, time.Second) },
-			func() { faults.Fail(3, 413, 0) },
+			func() { faults.TooLarge(3, manyBytes) },
 			func() { faults.Cut(1) },
 		},
 		refuse: func(on bool) { faults.Deny(on) },
@@ -117,14 +144,15 @@ func grpcEngine(t *testing.T) destination {
 func elastic(t *testing.T) destination {
 	t.Helper()
 	server := elastictest.New()
-	listener := httptest.NewServer(server)
+	narrow := &narrow{Handler: server}
+	listener := httptest.NewServer(narrow)
 	t.Cleanup(listener.Close)
 	return destination{
 		sink: fmt.Sprintf("    type: elasticsearch\n    urls: [%q]\n    timeout: 5s\n", listener.URL),
 		disturb: []func(){
 			func() { server.Fail(2, 502, 0) },
 			func() { server.Fail(1, 429, time.Second) },
-			func() { server.Fail(2, 413, 0) },
+			func() { narrow.left.Store(2) },
 			func() { server.FailItems(100, 429) },
 			func() { server.Cut(1) },
 		},
@@ -155,13 +183,14 @@ func splunk(t *testing.T) destination {
 	t.Helper()
 	server := splunktest.New("token")
 	server.Acks, server.AckAfter = true, 1
-	listener := httptest.NewServer(server)
+	narrow := &narrow{Handler: server}
+	listener := httptest.NewServer(narrow)
 	t.Cleanup(listener.Close)
 	return destination{
 		sink: fmt.Sprintf("    type: splunk_hec\n    url: %q\n    token: token\n    ack: true\n    ack_poll: 20ms\n    timeout: 2s\n", listener.URL),
 		disturb: []func(){
 			func() { server.Fail(2, 503, 9, 0) },
-			func() { server.Fail(2, 413, 27, 0) },
+			func() { narrow.left.Store(2) },
 			func() { server.Lose(2) },
 			func() { server.Cut(1) },
 		},
@@ -213,13 +242,14 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func anyEndpoint(t *testing.T) destination {
 	t.Helper()
 	e := &endpoint{}
-	listener := httptest.NewServer(e)
+	narrow := &narrow{Handler: e}
+	listener := httptest.NewServer(narrow)
 	t.Cleanup(listener.Close)
 	return destination{
 		sink: fmt.Sprintf("    type: http\n    url: %q\n    timeout: 5s\n", listener.URL),
 		disturb: []func(){
 			e.set(func() { e.fail, e.status = 2, 500 }),
-			e.set(func() { e.fail, e.status = 2, 413 }),
+			func() { narrow.left.Store(2) },
 			e.set(func() { e.fail, e.status = 1, 429 }),
 			e.set(func() { e.cut = true }),
 		},

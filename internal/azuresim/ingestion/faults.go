@@ -2,6 +2,7 @@ package ingestion
 
 import (
 	"bytes"
+	"compress/gzip"
 	"io"
 	"net/http"
 	"sync"
@@ -19,6 +20,8 @@ type Faults struct {
 	hang       chan struct{} // nil: none; closed: over
 	cut        int
 	refuse     []byte
+	tooLarge   int
+	size       int
 }
 
 // Fail answers the next count calls with an HTTP status such as 429 or 500; a
@@ -27,6 +30,14 @@ func (f *Faults) Fail(count, status int, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.left, f.status, f.retryAfter = count, status, retryAfter
+}
+
+// TooLarge answers the next count calls that hold more than size bytes,
+// decompressed, with 413.
+func (f *Faults) TooLarge(count, size int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tooLarge, f.size = count, size
 }
 
 // Deny takes the role away from all callers, or gives it back.
@@ -64,7 +75,7 @@ func (f *Faults) Refuse(text string) {
 func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.left, f.deny, f.cut, f.refuse = 0, false, 0, nil
+	f.left, f.deny, f.cut, f.refuse, f.tooLarge = 0, false, 0, nil, 0
 }
 
 func (f *Faults) denied() bool {
@@ -88,6 +99,10 @@ func (f *Faults) before(w http.ResponseWriter, r *http.Request) bool {
 	if fail {
 		f.left--
 	}
+	if !fail && f.tooLarge > 0 && plainSize(r) > f.size {
+		f.tooLarge--
+		fail, status, retryAfter = true, http.StatusRequestEntityTooLarge, 0
+	}
 	f.mu.Unlock()
 	if hang != nil {
 		// Without its body read, the end of the connection is not noticed.
@@ -107,6 +122,22 @@ func (f *Faults) before(w http.ResponseWriter, r *http.Request) bool {
 		refuse(w, &problem{status: status, code: http.StatusText(status), message: "Simulated.", retryAfter: retryAfter})
 	}
 	return fail
+}
+
+// plainSize is how many bytes a call holds, decompressed. Its body can be read
+// again.
+func plainSize(r *http.Request) int {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, MaxCall+1)) // what could not be read fails again when it is accepted
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if r.Header.Get("Content-Encoding") != "gzip" {
+		return len(body)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return 0
+	}
+	n, _ := io.Copy(io.Discard, io.LimitReader(z, MaxCall+1))
+	return int(n)
 }
 
 // after cuts the connection of an accepted call, if it is to be cut.

@@ -108,6 +108,9 @@ func TestMicrosoftsClient(t *testing.T) {
 		{name: "no role", body: []byte(good), fault: func(f *Faults) { f.Deny(true) }, status: 403, code: "OperationFailed"},
 		{name: "throttled", body: []byte(good), fault: func(f *Faults) { f.Fail(1, 429, time.Minute) }, status: 429, code: "Too Many Requests"},
 		{name: "too much in a minute", body: []byte(good), change: func(o *Options) { o.BytesPerMinute = 50 }, status: 429, code: "TooManyRequests"},
+		{name: "too large for once", body: []byte(good), fault: func(f *Faults) { f.TooLarge(1, 90) }, status: 413, code: "Request Entity Too Large"},
+		{name: "too large for once, gzip", body: []byte(good), gzip: true, fault: func(f *Faults) { f.TooLarge(1, 90) }, status: 413, code: "Request Entity Too Large"},
+		{name: "not too large", body: []byte(good), gzip: true, fault: func(f *Faults) { f.TooLarge(1, len(good)) }, rows: 2},
 		{name: "a record refused", body: []byte(good), fault: func(f *Faults) { f.Refuse(`"A":2`) }, status: 400, code: "InvalidRequestBody"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
