@@ -415,7 +415,7 @@ func (s *Source) closeAll(closing context.Context) {
 				b.part.close()
 				b.part = nil
 			}
-			if b.stream != nil && b.state != settling {
+			if b.state != settling && b.stream != nil { // a stream that is settled is its settler's
 				open = append(open, b)
 			}
 		}
