@@ -193,9 +193,7 @@ func (x *Index) AppendEscapedValue(dst []byte, i int) []byte {
 			if node.Flags&(KeyEscaped|KeyNotUTF8) == 0 {
 				n = escapeString(out, n, src, last, open, end)
 			} else {
-				dst = AppendEscaped(out[:n], src[last:end+1])
-				dst = slices.Grow(dst, len(src)-end+room(len(nodes)-c))
-				out, n = dst[:cap(dst)], len(dst)
+				out, n = escapeAny(out, n, src, last, end, len(nodes)-c)
 			}
 			last = end + 1
 		}
@@ -204,14 +202,21 @@ func (x *Index) AppendEscapedValue(dst []byte, i int) []byte {
 			if node.Flags&(Escaped|NotUTF8) == 0 {
 				n = escapeString(out, n, src, last, open, end)
 			} else {
-				dst = AppendEscaped(out[:n], src[last:end+1])
-				dst = slices.Grow(dst, len(src)-end+room(len(nodes)-c))
-				out, n = dst[:cap(dst)], len(dst)
+				out, n = escapeAny(out, n, src, last, end, len(nodes)-c)
 			}
 			last = end + 1
 		}
 	}
 	return append(out[:n], src[last:]...)
+}
+
+// escapeAny does what escapeString does for a string that is not plain, and makes
+// room for the nodes that are left.
+func escapeAny(out []byte, n int, src []byte, last, end, left int) ([]byte, int) {
+	out = AppendEscaped(out[:n], src[last:end+1])
+	n = len(out)
+	out = slices.Grow(out, len(src)-end+room(left))
+	return out[:cap(out)], n
 }
 
 // room is what the escaped quotes of nodes take beside their bytes, and the bytes
