@@ -58,8 +58,8 @@ func killAgainAndAgain(t *testing.T, kills int, options azuresim.Options, config
 	failures := 0
 	for range kills {
 		p := start(t, hubEnv(sim), nil, "run", "-c", file)
-		before := size(output)
-		eventually(t, 90*time.Second, "the output grows after a start:\n"+p.stderr.String(), func() bool { return size(output) > before })
+		before := written(t, dir)
+		p.eventually(t, 90*time.Second, "the output grows after a start", func() bool { return written(t, dir) > before })
 		for until := time.Duration(r.IntN(1200)) * time.Millisecond; until > 0; {
 			step := time.Duration(50+r.IntN(200)) * time.Millisecond
 			if r.IntN(3) == 0 { // the disk is full for a moment, in the middle of a write

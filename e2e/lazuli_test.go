@@ -130,16 +130,37 @@ func (p *process) wait(t *testing.T, limit time.Duration) int {
 	select {
 	case <-p.done:
 	case <-time.After(limit):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
-		<-p.done
+		p.dump()
 		t.Fatalf("the program did not end within %v:\n%s", limit, p.stderr)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// dump ends the process with its goroutines' stacks on stderr.
+func (p *process) dump() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it may have ended
+	<-p.done
+}
+
+// eventually waits until what the process does makes ok say yes.
+func (p *process) eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	if !within(limit, ok) {
+		p.dump()
+		t.Fatalf("not within %v: %s:\n%s", limit, what, p.stderr)
+	}
+}
+
 // eventually waits until ok says yes.
 func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
+	if !within(limit, ok) {
+		t.Fatalf("not within %v: %s", limit, what)
+	}
+}
+
+// within tells whether ok says yes before the limit is over.
+func within(limit time.Duration, ok func() bool) bool {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -147,10 +168,11 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 	for !ok() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("not within %v: %s", limit, what)
+			return false
 		case <-tick.C:
 		}
 	}
+	return true
 }
 
 func startSim(t *testing.T, options azuresim.Options) *azuresim.Sim {
@@ -202,6 +224,15 @@ func outputs(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// written is how much is in them: more, also when one was rotated.
+func written(t *testing.T, dir string) (bytes int64) {
+	t.Helper()
+	for _, file := range outputs(t, dir) {
+		bytes += size(file)
+	}
+	return bytes
 }
 
 func size(path string) int64 {

@@ -73,7 +73,7 @@ func TestAWorkspaceIsReadCompletely(t *testing.T) {
 		if _, err := sim.Produce(t.Context(), 1000, 0); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 90*time.Second, "the output grows:\n"+p.stderr.String(), func() bool { return size(output) > before })
+		p.eventually(t, 90*time.Second, "the output grows", func() bool { return size(output) > before })
 		if status := p.stop(t); status != 0 {
 			t.Fatalf("status %d\n%s", status, p.stderr.String())
 		}

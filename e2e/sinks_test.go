@@ -328,7 +328,7 @@ func TestSinksLoseNothingWhenKilled(t *testing.T) {
 			for range kills {
 				before := len(d.arrived())
 				p := start(t, env, nil, "run", "-c", file)
-				eventually(t, time.Minute, "events arrive after a start:\n"+p.stderr.String(), func() bool { return len(d.arrived()) > before })
+				p.eventually(t, time.Minute, "events arrive after a start", func() bool { return len(d.arrived()) > before })
 				for range 1 + r.IntN(5) {
 					d.disturb[r.IntN(len(d.disturb))]()
 					pause(t, time.Duration(r.IntN(300))*time.Millisecond)
@@ -535,7 +535,7 @@ telemetry: {listen: ""}
 			}
 		}
 		before := len(d.arrived())
-		eventually(t, time.Minute, "rows arrive:\n"+p.stderr.String(), func() bool { return len(d.arrived()) > before })
+		p.eventually(t, time.Minute, "rows arrive", func() bool { return len(d.arrived()) > before })
 		p.kill()
 	}
 	if r := execute(t, "", d.env, "run", "-c", file, "--once"); r.status != 0 {

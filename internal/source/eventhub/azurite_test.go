@@ -224,7 +224,7 @@ func testSharesWithProcessor(t *testing.T, address string) {
 	for i := range 4 { // its links are open
 		id := fmt.Sprint(i)
 		before[id] = s.append(t, id, 1)
-		rec.Wait(t, "a message", func() bool { return rec.Count(id) >= 1 })
+		rec.Wait(t, "a message, and its position to be saved", func() bool { return rec.Partition(id).Saved != "" })
 	}
 
 	store, err := checkpoints.NewBlobStore(client, nil)

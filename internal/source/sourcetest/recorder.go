@@ -44,6 +44,7 @@ type Partition struct {
 	Resumed  checkpoint.Cursor   // what the newest stream resumed from
 	Payloads []event.Payload     // all that were emitted, over all streams
 	Cursors  []checkpoint.Cursor // one for each Emit
+	Saved    checkpoint.Cursor   // the store has it
 	Open     bool
 	Opened   int  // how often
 	Waiting  bool // an Emit is blocked
@@ -169,7 +170,11 @@ func (r *Recorder) save(ctx context.Context, partition string, c checkpoint.Curs
 	if c == "" {
 		return nil
 	}
-	return r.store.Save(ctx, checkpoint.Key{Source: r.name, Partition: partition}, c)
+	if err := r.store.Save(ctx, checkpoint.Key{Source: r.name, Partition: partition}, c); err != nil {
+		return err
+	}
+	r.update(func() { r.parts[partition].Saved = c })
+	return nil
 }
 
 // Open implements source.Output.

@@ -55,7 +55,7 @@ type Collector struct {
 
 	mu      sync.Mutex // guards what follows
 	current *program
-	crashes int // still to come
+	crashes int // that follow the one that was asked for
 	logs    []Log
 }
 
@@ -179,13 +179,15 @@ func (c *Collector) follow(p *program, lines *bufio.Reader) {
 	defer c.mu.Unlock()
 	switch {
 	case p.down:
-	case c.crashes == 0:
-		c.t.Errorf("the receiver ended: %v\n%s", p.command.ProcessState, p.stderr.String())
-	default:
-		c.crashes--
+	case p.command.ProcessState.ExitCode() == crashed:
 		c.restart()
+	default:
+		c.t.Errorf("the receiver ended: %v\n%s", p.command.ProcessState, p.stderr.String())
 	}
 }
+
+// crashed is the exit status of a program that crashed as it was told to.
+const crashed = 3
 
 // restart starts a program at the addresses of the last one, which may still be
 // taken for a moment. The caller holds mu.
@@ -195,6 +197,7 @@ func (c *Collector) restart() {
 		p, _, _, err := c.start()
 		if err == nil {
 			if c.current = p; c.crashes > 0 {
+				c.crashes--
 				_, _ = io.WriteString(p.in, "crash\n") // it fails if the program has ended, which follow reports
 			}
 			return
@@ -207,7 +210,8 @@ func (c *Collector) restart() {
 }
 
 // command makes the pipeline behind the receiver do something, and waits until it
-// will. A program that crashes meanwhile leaves that to the next.
+// will. A program that crashes meanwhile leaves that to the next, but for "crash":
+// that has happened.
 func (c *Collector) command(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	c.talk.Lock()
@@ -234,8 +238,8 @@ func (c *Collector) command(format string, args ...any) {
 		c.mu.Lock()
 		ended := c.current == p
 		c.mu.Unlock()
-		if ended {
-			return // follow has reported it
+		if ended || line == "crash" {
+			return // of another end, follow has told
 		}
 	}
 }
@@ -269,10 +273,11 @@ func (c *Collector) Hang() (release func()) {
 }
 
 // Crash makes the program keep the logs of each of the next n requests and end
-// instead of answering. Another takes its place at once.
+// instead of answering. Another takes its place at once. One that a call before
+// asked for and that is still to come counts among the n.
 func (c *Collector) Crash(n int) {
 	c.mu.Lock()
-	c.crashes = n
+	c.crashes = n - 1
 	c.mu.Unlock()
 	c.command("crash")
 }
