@@ -13,16 +13,17 @@ import (
 
 // Config is the settings of one sink.
 type Config struct {
-	URLs            []string            `yaml:"urls" required:"true" example:"[https://elastic.example.com:9200]" doc:"The nodes. One is used until it fails, then the next."`
-	APIKey          config.Secret       `yaml:"api_key" example:"${env:ELASTIC_API_KEY}" doc:"API key in its encoded form (Elasticsearch)."`
-	Username        string              `yaml:"username" doc:"User, with password, in place of an API key."`
-	Password        config.Secret       `yaml:"password" example:"${env:ELASTIC_PASSWORD}" doc:"Password of the user."`
-	Index           string              `yaml:"index" doc:"The data stream or index of an event. {dataset}, {log_type}, {schema}, {source}, {tenant} and {namespace} stand for the event's own; {dataset} is event.dataset of ECS, or azure.{log_type} where there is none."`
-	Namespace       string              `yaml:"namespace" doc:"What {namespace} stands for."`
-	Pipeline        string              `yaml:"pipeline" example:"geoip" doc:"The ingest pipeline. _none keeps one that belongs to the index, as those of Elastic's integrations do, from mapping events a second time; empty leaves it to the index."`
-	InstallTemplate bool                `yaml:"install_template" doc:"Make the names of index data streams, by an index template named lazuli, which is installed at the first delivery. Needs the privilege manage_index_templates."`
-	Compression     string              `yaml:"compression" enum:"gzip|none" doc:"How requests are compressed."`
-	Connection      httpsink.Connection `yaml:"connection" doc:"How the nodes are reached and trusted."`
+	URLs            []string                 `yaml:"urls" required:"true" example:"[https://elastic.example.com:9200]" doc:"The nodes. One is used until it fails, then the next."`
+	APIKey          config.Secret            `yaml:"api_key" example:"${env:ELASTIC_API_KEY}" doc:"API key in its encoded form (Elasticsearch)."`
+	Username        string                   `yaml:"username" doc:"User, with password, in place of an API key."`
+	Password        config.Secret            `yaml:"password" example:"${env:ELASTIC_PASSWORD}" doc:"Password of the user."`
+	Index           string                   `yaml:"index" doc:"The data stream or index of an event. {dataset}, {log_type}, {schema}, {source}, {tenant} and {namespace} stand for the event's own; {dataset} is event.dataset of ECS, or azure.{log_type} where there is none."`
+	Namespace       string                   `yaml:"namespace" doc:"What {namespace} stands for."`
+	Pipeline        string                   `yaml:"pipeline" example:"geoip" doc:"The ingest pipeline. _none keeps one that belongs to the index, as those of Elastic's integrations do, from mapping events a second time; empty leaves it to the index."`
+	InstallTemplate bool                     `yaml:"install_template" doc:"Make the names of index data streams, by an index template named lazuli, which is installed at the first delivery. Needs the privilege manage_index_templates."`
+	Headers         map[string]config.Secret `yaml:"headers" example:"{X-Scope: azure}" doc:"More headers of every request, for a proxy before the cluster, or a server that takes bulk requests as Elasticsearch does."`
+	Compression     string                   `yaml:"compression" enum:"gzip|none" doc:"How requests are compressed."`
+	Connection      httpsink.Connection      `yaml:"connection" doc:"How the nodes are reached and trusted."`
 }
 
 // DefaultConfig returns the defaults.
@@ -52,6 +53,7 @@ func (c *Config) Validate(r *config.Report) {
 	if (c.Username == "") != (c.Password == "") {
 		r.Add("username", "needs password, and password needs username", "give both or neither")
 	}
+	httpsink.CheckHeaders(r, c.Headers)
 	for _, name := range placeholder.FindAllString(c.Index, -1) {
 		switch name {
 		case "{dataset}", "{log_type}", "{schema}", "{source}", "{tenant}", "{namespace}":

@@ -261,6 +261,7 @@ func TestCredentials(t *testing.T) {
 	}{
 		"API key": {"ApiKey a2V5", func(c *Config) { c.APIKey = "a2V5" }},
 		"basic":   {"Basic dXNlcjpodW50ZXIy", func(c *Config) { c.Username, c.Password = "user", "hunter2" }},
+		"header":  {"Bearer hunter2", func(c *Config) { c.Headers = map[string]config.Secret{"Authorization": "Bearer hunter2"} }},
 	} {
 		s, elastic, _ := open(t, tc.change)
 		elastic.Authorization = tc.header
@@ -303,6 +304,7 @@ func TestMistakes(t *testing.T) {
 		"two credentials":  {func(c *Config) { c.APIKey, c.Username, c.Password = "a", "b", "c" }, "api_key"},
 		"half a pair":      {func(c *Config) { c.Username = "b" }, "username"},
 		"placeholder":      {func(c *Config) { c.Index = "a-{day}" }, "index"},
+		"a header's name":  {func(c *Config) { c.Headers = map[string]config.Secret{"a b": "c"} }, "headers.a b"},
 		"upper case":       {func(c *Config) { c.Index = "Logs" }, "index"},
 		"hidden":           {func(c *Config) { c.Index = "_logs" }, "index"},
 		"no index":         {func(c *Config) { c.Index = "" }, "index"},

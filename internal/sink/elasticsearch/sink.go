@@ -80,6 +80,9 @@ func New(cfg Config, now func() time.Time) (*Sink, error) {
 	case cfg.Username != "":
 		s.header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(cfg.Username+":"+cfg.Password.Reveal())))
 	}
+	for name, value := range cfg.Headers {
+		s.header.Set(name, value.Reveal())
+	}
 	return s, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/config"
@@ -50,10 +49,7 @@ func (*Config) DeliveryDefaults(d *config.SinkDelivery) {
 	d.Batch = config.Batch{Events: 1000, Bytes: 1 << 20, Wait: config.Duration(time.Second)}
 }
 
-var (
-	headerForm  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // RFC 9110 5.6.2
-	placeholder = regexp.MustCompile(`\{[a-z]+\}`)
-)
+var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
 
 // Validate implements config.Component.
 func (c *Config) Validate(r *config.Report) {
@@ -66,23 +62,15 @@ func (c *Config) Validate(r *config.Report) {
 	if (c.Username == "") != (c.Password == "") {
 		r.Add("username", "needs password, and password needs username", "give both or neither")
 	}
+	httpsink.CheckHeaders(r, c.Headers)
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		at, value := "headers."+name, c.Headers[name].Reveal()
-		switch {
-		case !headerForm.MatchString(name):
-			r.Add(at, "is no name of a header", "write letters, digits and hyphens")
-		case slices.Contains([]string{"content-length", "content-encoding", "host", "transfer-encoding"}, strings.ToLower(name)):
-			r.Add(at, "is set by Lazuli", "remove it")
-		case strings.ContainsAny(value, "\r\n\x00"):
-			r.Add(at, "holds a line break", "remove it")
-		}
-		for _, p := range placeholder.FindAllString(value, -1) {
+		for _, p := range placeholder.FindAllString(c.Headers[name].Reveal(), -1) {
 			if p != "{batch}" && p != "{count}" && p != "{time}" {
-				r.Add(at, "holds "+p+", which stands for nothing", "write {batch}, {count} or {time}")
+				r.Add("headers."+name, "holds "+p+", which stands for nothing", "write {batch}, {count} or {time}")
 			}
 		}
 	}
-	if c.HMAC.Secret != "" && !headerForm.MatchString(c.HMAC.Header) {
+	if c.HMAC.Secret != "" && !httpsink.IsHeaderName(c.HMAC.Header) {
 		r.Add("hmac.header", "is no name of a header", "leave it out for X-Signature-256")
 	}
 	for i, status := range c.Rejected {

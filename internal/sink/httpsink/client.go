@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/azure"
 	"github.com/lazuli-logs/lazuli/internal/config"
@@ -47,6 +51,26 @@ func (c *Connection) TLS() (*tls.Config, error) {
 		trust.Certificates = []tls.Certificate{pair}
 	}
 	return trust, nil
+}
+
+var headerForm = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // RFC 9110 5.6.2
+
+// IsHeaderName tells whether a header can have that name.
+func IsHeaderName(name string) bool { return headerForm.MatchString(name) }
+
+// CheckHeaders reports what is wrong with an option "headers".
+func CheckHeaders(r *config.Report, headers map[string]config.Secret) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		at := "headers." + name
+		switch {
+		case !IsHeaderName(name):
+			r.Add(at, "is no name of a header", "write letters, digits and hyphens")
+		case slices.Contains([]string{"content-length", "content-encoding", "host", "transfer-encoding"}, strings.ToLower(name)):
+			r.Add(at, "is set by Lazuli", "remove it")
+		case strings.ContainsAny(headers[name].Reveal(), "\r\n\x00"):
+			r.Add(at, "holds a line break", "remove it")
+		}
+	}
 }
 
 // Client sends requests and reads their answers whole. It may be used

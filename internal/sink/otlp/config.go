@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/sink/httpsink"
@@ -46,11 +45,7 @@ func (c *Config) Validate(r *config.Report) {
 	case c.Protocol == "http" && (u.Path == "" || u.Path == "/"):
 		r.Add("endpoint", "has no path", "add it, /v1/logs as a rule")
 	}
-	for name := range c.Headers {
-		if strings.ContainsAny(name, " :\r\n") || name == "" {
-			r.Add("headers", fmt.Sprintf("has the name %q", name), "use letters, digits and '-'")
-		}
-	}
+	httpsink.CheckHeaders(r, c.Headers)
 }
 
 func loopback(host string) bool {

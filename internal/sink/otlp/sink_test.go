@@ -400,7 +400,7 @@ func TestMistakes(t *testing.T) {
 		"gRPC with a path":    {"endpoint", func(c *Config) { c.Endpoint = "https://otel:4317/v1/logs" }},
 		"gRPC without port":   {"endpoint", func(c *Config) { c.Endpoint = "https://otel" }},
 		"HTTP without path":   {"endpoint", func(c *Config) { c.Protocol = "http" }},
-		"a header's name":     {"headers", func(c *Config) { c.Headers = map[string]config.Secret{"a b": "c"} }},
+		"a header's name":     {"headers.a b", func(c *Config) { c.Headers = map[string]config.Secret{"a b": "c"} }},
 		"loopback needs none": {"", func(c *Config) { c.Endpoint = "http://127.0.0.1:4317" }},
 	} {
 		t.Run(name, func(t *testing.T) {
