@@ -5,7 +5,7 @@ GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
 help: ## List the tasks.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/lazuli, static.
@@ -16,7 +16,7 @@ demo: ## Run Lazuli on the built-in Azure.
 	go run ./cmd/lazuli demo
 
 .PHONY: test
-test: vet node otelcol ## Run every test, with the race detector, Microsoft's JavaScript client and the Collector's receiver.
+test: vet node otelcol victorialogs ## Run every test, with the race detector, and against what node, otelcol and victorialogs bring.
 	go test -race -shuffle=on -timeout 20m ./...
 
 .PHONY: vet
@@ -32,6 +32,10 @@ node: ## Install what the tests take from npm: Azurite and the Event Hubs client
 .PHONY: otelcol
 otelcol: ## Build the OpenTelemetry Collector's OTLP receiver, which tests send to.
 	go build -C e2e/otelcol -o otelcol .
+
+.PHONY: victorialogs
+victorialogs: ## Build VictoriaLogs, a database that tests send to and ask.
+	CGO_ENABLED=0 go build -C e2e/victorialogs -o victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
 
 .PHONY: lint
 lint: ## Run golangci-lint (built on first use, which takes minutes).
@@ -57,4 +61,4 @@ gen: ## Rewrite what is generated: option tables in READMEs, golden files.
 
 .PHONY: clean
 clean: ## Remove what was built and installed.
-	rm -rf bin e2e/node_modules e2e/js/node_modules e2e/otelcol/otelcol
+	rm -rf bin e2e/node_modules e2e/js/node_modules e2e/otelcol/otelcol e2e/victorialogs/victoria-logs

@@ -10,14 +10,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 )
 
 // Options are of the receiver.
@@ -50,6 +50,7 @@ type Collector struct {
 	GRPC, HTTP string // host:port
 
 	t       testing.TB
+	path    string
 	options Options
 	talk    sync.Mutex // one command at a time
 
@@ -72,10 +73,7 @@ type program struct {
 // Start starts a receiver, until the end of the test.
 func Start(t testing.TB, options Options) *Collector {
 	t.Helper()
-	c := &Collector{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", t: t, options: options}
-	if _, err := os.Stat(c.path()); err != nil {
-		t.Skip("the Collector's receiver is not built: make otelcol")
-	}
+	c := &Collector{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", t: t, path: sinktest.Program(t, "otelcol", "otelcol"), options: options}
 	p, grpc, http, err := c.start()
 	if err != nil {
 		t.Fatal(err)
@@ -83,22 +81,6 @@ func Start(t testing.TB, options Options) *Collector {
 	c.GRPC, c.HTTP, c.current = grpc, http, p
 	t.Cleanup(c.kill)
 	return c
-}
-
-func (c *Collector) path() string {
-	dir, err := os.Getwd()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "e2e", "otelcol", "otelcol")
-		}
-		if dir == filepath.Dir(dir) {
-			c.t.Fatal("the test runs outside of the repository")
-		}
-		dir = filepath.Dir(dir)
-	}
 }
 
 func (c *Collector) config() string {
@@ -118,7 +100,7 @@ func (c *Collector) config() string {
 func (c *Collector) start() (p *program, grpc, http string, err error) {
 	// It outlives t.Context(): what was opened later is closed while it still runs.
 	p = &program{
-		command: exec.CommandContext(context.WithoutCancel(c.t.Context()), c.path(), c.config()),
+		command: exec.CommandContext(context.WithoutCancel(c.t.Context()), c.path, c.config()),
 		answers: make(chan string, 16), ended: make(chan struct{}),
 	}
 	p.command.Stderr = &p.stderr
