@@ -24,6 +24,7 @@ type Config struct {
 	Password    config.Secret            `yaml:"password" example:"${env:LOGS_PASSWORD}" doc:"Password of the user."`
 	HMAC        HMAC                     `yaml:"hmac" doc:"Sign every request."`
 	Rejected    []int                    `yaml:"rejected" doc:"Statuses that mean that the endpoint does not want an event. A request answered so is halved until the events that it does not want stand alone; these go to the dead letters."`
+	MaxEvent    config.Size              `yaml:"max_event" example:"250KiB" doc:"The largest event that the endpoint takes; a larger one goes to the dead letters without being sent. For endpoints that drop what is too large without a word. 0: any."`
 	Compression string                   `yaml:"compression" enum:"none|gzip|zstd" doc:"How requests are compressed."`
 	Connection  httpsink.Connection      `yaml:"connection" doc:"How the endpoint is reached and trusted."`
 }

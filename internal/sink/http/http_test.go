@@ -21,6 +21,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
+	"github.com/lazuli-logs/lazuli/internal/sink/sinktest/victoriatest"
 )
 
 // endpoint takes events and fails on demand.
@@ -126,17 +127,19 @@ func open(t testing.TB, change func(*Config)) (*Sink, *endpoint, *sinktest.Serve
 }
 
 func TestContract(t *testing.T) {
+	const maxEvent = 100_000
 	for name, change := range map[string]func(*Config){
 		"lines":          nil,
 		"array, gzip":    func(c *Config) { c.Format, c.Compression = "array", "gzip" },
 		"lines, zstd":    func(c *Config) { c.Compression = "zstd" },
+		"max_event":      func(c *Config) { c.MaxEvent = maxEvent },
 		"signed, varied": func(c *Config) { c.HMAC.Secret, c.Headers = "s", map[string]config.Secret{"X-Batch": "{batch}"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sinktest.Run(t, func(t *testing.T) sinktest.Harness {
 				s, e, server := open(t, change)
 				return sinktest.Harness{
-					Sink: s, Repeats: true,
+					Sink: s, Repeats: true, Limit: int(s.cfg.MaxEvent),
 					Received: func(*testing.T) (out []string) { e.with(func() { out = append(out, e.events...) }); return out },
 					Faults: sinktest.Faults{
 						Throttle: func(n int, after time.Duration) { e.with(func() { e.fail, e.status, e.after = n, 429, after }) },
@@ -154,6 +157,33 @@ func TestContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestContractOfVictoriaLogs runs the suite against a database that confirms lines
+// which are too large for it, and drops them and those behind them: max_event
+// keeps these from it.
+func TestContractOfVictoriaLogs(t *testing.T) {
+	const never = "it takes all that it is sent, and answers at once"
+	sinktest.Run(t, func(t *testing.T) sinktest.Harness {
+		server := victoriatest.Start(t)
+		s, _, _ := open(t, func(c *Config) {
+			c.URL, c.MaxEvent = server.URL+"/insert/jsonline?_time_field=@timestamp&_msg_field=message", 256<<10-100
+		})
+		return sinktest.Harness{
+			Sink: s, Repeats: true, Limit: int(s.cfg.MaxEvent),
+			Received: func(t *testing.T) (ids []string) {
+				for _, l := range server.Logs(t) {
+					ids = append(ids, l["event.id"])
+				}
+				return ids
+			},
+			Form:   func(e event.Event) string { return string(e.ID) },
+			Faults: sinktest.Faults{Down: func(*testing.T) func() { return server.Down() }},
+			Lacks: map[sinktest.Fault]string{
+				sinktest.Throttle: never, sinktest.Fail: never, sinktest.Refuse: never, sinktest.Hang: never, sinktest.Cut: never,
+			},
+		}
+	})
 }
 
 func TestRequests(t *testing.T) {

@@ -74,7 +74,15 @@ func (s *Sink) Close(context.Context) error {
 // Deliver implements sink.Sink.
 func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
 	d := &delivery{s: s, ctx: ctx, events: events, failed: map[int]error{}}
-	d.send(0, len(events))
+	from := 0
+	for i := range events {
+		if limit := int(s.cfg.MaxEvent); limit > 0 && len(events[i].Data) > limit {
+			d.send(from, i)
+			d.reject(i, fmt.Errorf("the event has %d bytes, more than max_event (%d)", len(events[i].Data), limit))
+			from = i + 1
+		}
+	}
+	d.send(from, len(events))
 	switch {
 	case len(d.failed) == 0:
 		return nil
@@ -95,8 +103,16 @@ type delivery struct {
 	stop     error // what the rest would meet too
 }
 
+func (d *delivery) reject(i int, why error) {
+	d.failed[i] = fmt.Errorf("%w: %w", sink.ErrRejected, why)
+	d.rejected++
+}
+
 // send sends the events from one index up to another.
 func (d *delivery) send(from, to int) {
+	if from == to {
+		return
+	}
 	if d.stop == nil {
 		answer, err := d.s.post(d.ctx, d.events[from:to])
 		switch {
@@ -111,8 +127,7 @@ func (d *delivery) send(from, to int) {
 				d.send(half, to)
 				return
 			}
-			d.failed[from] = fmt.Errorf("%w: the endpoint %w", sink.ErrRejected, answer.Err())
-			d.rejected++
+			d.reject(from, fmt.Errorf("the endpoint %w", answer.Err()))
 			return
 		default:
 			d.stop = d.s.explain(answer)

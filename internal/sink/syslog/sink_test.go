@@ -24,6 +24,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/config"
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
+	"github.com/lazuli-logs/lazuli/internal/sink/sinktest/victoriatest"
 )
 
 // receiver keeps what comes.
@@ -482,6 +483,44 @@ log { source(s); destination(d); };
 				<-timer.C
 			}
 		})
+	}
+}
+
+// TestVictoriaLogsReadsCEF: it takes the format apart by itself.
+func TestVictoriaLogsReadsCEF(t *testing.T) {
+	server := victoriatest.Start(t)
+	s := open(t, func(c *Config) {
+		c.Address, c.Format, c.Hostname = server.Syslog, "cef", "host"
+		// It leaves the last value as it is escaped: zz has nothing to escape.
+		c.Fields = map[string]string{"cs1": "user.email", "cs1Label": "$e=mail of\\user", "zz": "$end"}
+	})
+	defer s.Close(t.Context())
+	e := one(signIn)
+	if err := s.Deliver(t.Context(), []event.Event{e}); err != nil {
+		t.Fatal(err)
+	}
+	var logs []victoriatest.Log
+	for deadline := time.Now().Add(time.Minute); len(logs) == 0 && time.Now().Before(deadline); { // it shows them after a second
+		logs = server.Logs(t)
+		timer := time.NewTimer(50 * time.Millisecond)
+		<-timer.C
+	}
+	if len(logs) != 1 {
+		t.Fatalf("%d logs, want 1", len(logs))
+	}
+	for name, want := range map[string]string{
+		"_time": "2026-01-02T03:04:05.6789Z", "hostname": "host", "app_name": "lazuli", "msg_id": "entra_signin", "facility_keyword": "local0", "level": "notice",
+		"lazuli@32473.id": string(e.ID), "lazuli@32473.schema": "ecs",
+		"cef.version": "0", "cef.device_vendor": "Lazuli", "cef.device_product": "Azure", "cef.device_version": "1",
+		"cef.device_event_class_id": "entra_signin", "cef.name": `Sign-in | \activity`, "cef.severity": "4",
+		"cef.extension.act": `Sign-in | \activity`, "cef.extension.deviceFacility": "azure.signinlogs", "cef.extension.externalId": "e|1",
+		"cef.extension.msg": "tab\there é", "cef.extension.outcome": "failure", "cef.extension.rt": "1767323045678", "cef.extension.spt": "443",
+		"cef.extension.src": "192.0.2.7", "cef.extension.suser": "ann=b\nc", "cef.extension.cs1": "ann@contoso.example", "cef.extension.cs1Label": `e=mail of\user`,
+		"cef.extension.zz": "end",
+	} {
+		if got := logs[0][name]; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
 	}
 }
 
