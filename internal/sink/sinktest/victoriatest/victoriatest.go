@@ -45,7 +45,7 @@ type Server struct {
 // program is one run of it.
 type program struct {
 	command *exec.Cmd
-	url     chan string   // where it listens, once it does
+	url     chan string   // of its HTTP server, once it and that for syslog listen
 	ended   chan struct{} // log is whole then
 	log     bytes.Buffer
 }
@@ -105,15 +105,24 @@ func (s *Server) run() (*program, error) {
 	}
 }
 
-var listens = regexp.MustCompile(`started server at (http://[^/]+)/`)
+var (
+	listensHTTP   = regexp.MustCompile(`started server at (http://[^/]+)/`)
+	listensSyslog = []byte("started accepting syslog messages at")
+)
 
 func (p *program) follow(out io.Reader) {
 	defer close(p.ended)
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
+	url, syslog, told := "", false, false
 	for lines.Scan() {
-		if found := listens.FindSubmatch(lines.Bytes()); found != nil {
-			p.url <- string(found[1])
+		if found := listensHTTP.FindSubmatch(lines.Bytes()); found != nil {
+			url = string(found[1])
+		}
+		syslog = syslog || bytes.Contains(lines.Bytes(), listensSyslog)
+		if url != "" && syslog && !told {
+			p.url <- url
+			told = true
 		}
 		p.log.Write(lines.Bytes())
 		p.log.WriteByte('\n')
