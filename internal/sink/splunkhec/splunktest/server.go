@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
 )
 
@@ -99,15 +101,20 @@ func answer(w http.ResponseWriter, status, code int, text string, more string) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := sinktest.Body(r, 64<<20)
 	s.Wait(r)
-	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Splunk ")
+	credential := r.Header.Get("Authorization")
+	token, found := strings.CutPrefix(credential, "Splunk ")
 	channel := r.Header.Get("X-Splunk-Request-Channel")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !found:
+	case credential == "":
 		answer(w, 401, 2, "Token is required", "")
+	case !found:
+		answer(w, 401, 3, "Invalid authorization", "")
 	case token != s.Token:
 		answer(w, 403, 4, "Invalid token", "")
+	case channel != "" && uuid.Validate(channel) != nil:
+		answer(w, 400, 11, "Invalid data channel", "")
 	case err != nil:
 		answer(w, 400, 6, "Invalid data format", "")
 	case r.URL.Path == "/services/collector/ack":
@@ -158,6 +165,10 @@ func (s *Server) event(w http.ResponseWriter, channel string, body []byte) {
 		}
 		if len(e.Event) == 0 {
 			answer(w, 400, 12, "Event field is required", fmt.Sprintf(`,"invalid-event-number":%d`, len(events)))
+			return
+		}
+		if string(e.Event) == `""` {
+			answer(w, 400, 13, "Event field cannot be blank", fmt.Sprintf(`,"invalid-event-number":%d`, len(events)))
 			return
 		}
 		if s.Refused(e.Fields["event_id"]) {
