@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/klauspost/compress/zstd"
@@ -24,16 +28,29 @@ import (
 // the sink made: lines are compressed as they are sent, Parquet is sent as it is.
 func benchBlob(format, compression string) func([]event.Event) (*contender, error) {
 	return func(events []event.Event) (*contender, error) {
-		h := newHole(http.StatusCreated, "", false)
+		h := newHole(http.StatusCreated, "", true)
 		const lake = "lake"
-		connection := azuritetest.ConnectionString(strings.TrimPrefix(h.server.URL, "http://"), "")
+		connection := strings.ReplaceAll(azuritetest.ConnectionString(h.server.Listener.Addr().String(), ""), "http://", "https://")
+		dir, err := os.MkdirTemp("", "lazuli-bench-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
 		cfg := blob.DefaultConfig()
+		cfg.CAFile = config.Path(filepath.Join(dir, "ca.pem"))
+		if err := os.WriteFile(string(cfg.CAFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.server.Certificate().Raw}), 0o600); err != nil {
+			return nil, err
+		}
 		cfg.ConnectionString, cfg.Container, cfg.Format, cfg.Compression = config.Secret(connection), lake, format, compression
 		s, err := blob.New(*cfg, blob.Deps{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			return nil, err
 		}
-		client, err := container.NewClientFromConnectionString(connection, lake, nil)
+		transport, err := bareClient(h.trust())
+		if err != nil {
+			return nil, err
+		}
+		client, err := container.NewClientFromConnectionString(connection, lake, &container.ClientOptions{ClientOptions: policy.ClientOptions{Transport: transport}})
 		if err != nil {
 			return nil, err
 		}
@@ -73,15 +90,8 @@ func benchBlob(format, compression string) func([]event.Event) (*contender, erro
 			return err
 		}
 		return &contender{
-			name: fmt.Sprintf("`blob`, %s | %s", map[string]string{"ndjson": "NDJSON", "parquet": "Parquet"}[format], compression), sink: s, batches: batches,
-			bare: func(ctx context.Context, batch int) error {
-				for _, r := range recorded[batch] {
-					if err := send(ctx, r); err != nil {
-						return err
-					}
-				}
-				return nil
-			},
+			name: fmt.Sprintf("`blob`, TLS, %s | %s", map[string]string{"ndjson": "NDJSON", "parquet": "Parquet"}[format], compression), sink: s, batches: batches,
+			bare:  again(recorded, send),
 			close: func() { _ = s.Close(context.Background()); h.server.Close() },
 		}, nil
 	}

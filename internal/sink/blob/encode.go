@@ -3,8 +3,9 @@ package blob
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
-	"hash"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
@@ -13,58 +14,62 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink/httpsink"
 )
 
+// nameBytes is how much of a SHA-256 is in a name, as twice as many letters.
+const nameBytes = 16
+
 // part is what one blob gets of a batch.
 type part struct {
 	folder string
 	index  []int // of its events in the batch, in order
 }
 
+// hour is what of an event its folder depends on.
+type hour struct {
+	schema, logType string
+	origin          *event.Origin
+	begin           int64 // in seconds since 1970
+}
+
 // split sorts the events of a batch into partitions, in the order in which each
 // is met first.
 func split(p path, events []event.Event) []*part {
 	var parts []*part
-	by := map[string]*part{}
+	byFolder, byHour := map[string]*part{}, map[hour]*part{}
 	var folder []byte
 	for i := range events {
-		folder = p.append(folder[:0], &events[i])
-		in := by[string(folder)]
+		e := &events[i]
+		at := hour{e.Schema, e.LogType, e.Origin, e.Time.Truncate(time.Hour).Unix()}
+		in := byHour[at]
 		if in == nil {
-			in = &part{folder: string(folder)}
-			by[in.folder] = in
-			parts = append(parts, in)
+			folder = p.append(folder[:0], e)
+			if in = byFolder[string(folder)]; in == nil {
+				in = &part{folder: string(folder)}
+				byFolder[in.folder] = in
+				parts = append(parts, in)
+			}
+			byHour[at] = in
 		}
 		in.index = append(in.index, i)
 	}
 	return parts
 }
 
-// sum is the identity of a part: of all that its blob may hold, before
-// compression.
-func (p *part) sum(events []event.Event) [sha256.Size]byte {
+// name is the last part of a blob's name: a hash of which events are in it, and of
+// more, where that is not enough. Its own bytes are not in it: they are compared,
+// see docs/adr/0020-names-of-blobs.md.
+func (p *part) name(events []event.Event, more []byte) string {
 	h := sha256.New()
+	_, _ = h.Write(more) // a hash takes everything
+	var b []byte
 	for _, i := range p.index {
 		e := &events[i]
-		origin := e.Origin
-		if origin == nil {
-			origin = &event.Origin{}
-		}
-		var at [8]byte
-		binary.LittleEndian.PutUint64(at[:], uint64(e.Time.UnixMicro()))
-		_, _ = h.Write(at[:])
-		for _, text := range []string{string(e.ID), e.LogType, e.Schema, origin.Source, origin.Tenant, origin.TenantID} {
-			frame(h, []byte(text))
-		}
-		frame(h, e.Data)
+		// With their lengths, so that no two lists of ids are alike.
+		b = binary.LittleEndian.AppendUint32(b[:0], uint32(len(e.ID)))
+		b = append(b, e.ID...)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(e.Data)))
+		_, _ = h.Write(b)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// frame adds a field with its length, so that no two lists of fields are alike.
-func frame(h hash.Hash, b []byte) {
-	var size [8]byte
-	binary.LittleEndian.PutUint64(size[:], uint64(len(b)))
-	_, _ = h.Write(size[:]) // a hash takes everything
-	_, _ = h.Write(b)
+	return hex.EncodeToString(h.Sum(nil)[:nameBytes])
 }
 
 // row is an event as Parquet holds it.

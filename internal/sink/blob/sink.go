@@ -1,11 +1,13 @@
 package blob
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // what Content-MD5 is
-	"encoding/hex"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -20,14 +22,11 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/azure"
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/sink"
+	"github.com/lazuli-logs/lazuli/internal/sink/httpsink"
 )
 
 // uploads is how many blobs of one batch are made and sent at a time.
 const uploads = 4
-
-// sumName is the blob's metadata with the hash of its events. Names of metadata
-// are C# identifiers, and their case is not kept.
-const sumName = "lazulisha256"
 
 // Deps is what a Sink needs beside its settings.
 type Deps struct {
@@ -44,6 +43,7 @@ type Sink struct {
 	path    path
 	encoder *encoder
 	client  *container.Client
+	plain   bool // the endpoint is http://
 }
 
 // New returns a sink. It does not touch the network.
@@ -56,7 +56,10 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{cfg: cfg, deps: deps, path: p, encoder: newEncoder(cfg.Format, cfg.Compression), client: client}, nil
+	return &Sink{
+		cfg: cfg, deps: deps, path: p, encoder: newEncoder(cfg.Format, cfg.Compression), client: client,
+		plain: strings.HasPrefix(client.URL(), "http://"),
+	}, nil
 }
 
 // Deliver implements sink.Sink: one blob for each partition. Where some were
@@ -64,27 +67,30 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 func (s *Sink) Deliver(ctx context.Context, events []event.Event) error {
 	parts := split(s.path, events)
 	errs := make([]error, len(parts))
-	var mu sync.Mutex
-	var stop error // what the parts that follow would meet too; guarded by mu
-	turns := make(chan struct{}, uploads)
+	var mu sync.Mutex // guards next and stop
+	next := 0
+	var stop error // what the parts that follow would meet too
+	// A few goroutines for all parts, not one for each: their stacks have grown.
 	var wg sync.WaitGroup
-	for i, p := range parts {
-		turns <- struct{}{}
-		mu.Lock()
-		errs[i] = stop
-		mu.Unlock()
-		if errs[i] != nil {
-			<-turns
-			continue
-		}
+	for range min(uploads, len(parts)) {
 		wg.Go(func() {
-			defer func() { <-turns }()
-			if errs[i] = s.write(ctx, p, events); errs[i] == nil || errors.Is(errs[i], errForeign) {
-				return
+			for {
+				mu.Lock()
+				i, err := next, stop
+				next++
+				mu.Unlock()
+				if i >= len(parts) {
+					return
+				}
+				if err == nil {
+					err = s.write(ctx, parts[i], events)
+				}
+				if errs[i] = err; err != nil {
+					mu.Lock()
+					stop = err
+					mu.Unlock()
+				}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			stop = errs[i]
 		})
 	}
 	wg.Wait()
@@ -116,25 +122,44 @@ func (s *Sink) Close(context.Context) error { return nil }
 
 // write makes the blob of a part and sends it.
 func (s *Sink) write(ctx context.Context, p *part, events []event.Event) error {
-	hash := p.sum(events)
-	sum := hex.EncodeToString(hash[:])
-	name := sum[:32] + s.encoder.suffix
-	if p.folder != "" {
-		name = p.folder + "/" + name
+	content, err := s.encoder.encode(p, events)
+	if err != nil {
+		return err
 	}
-	err := s.put(ctx, name, sum, p, events)
+	defer content.Free()
+	err = s.place(ctx, p.folder, p.name(events, nil), content)
+	if errors.Is(err, errTaken) {
+		digest := sha256.New()
+		_, _ = content.WriteTo(digest) // a hash takes everything
+		err = s.place(ctx, p.folder, p.name(events, digest.Sum(nil)), content)
+	}
+	return err
+}
+
+var errTaken = errors.New("a blob of that name holds something else")
+
+// place sends a blob. The error is errTaken where there is another of that name.
+func (s *Sink) place(ctx context.Context, folder, name string, content *httpsink.Payload) error {
+	name += s.encoder.suffix
+	if folder != "" {
+		name = folder + "/" + name
+	}
+	err := s.put(ctx, name, content)
 	if s.cfg.CreateContainer && bloberror.HasCode(err, bloberror.ContainerNotFound) {
 		if _, err := s.client.Create(ctx, nil); err != nil && !bloberror.HasCode(err, bloberror.ContainerAlreadyExists) {
 			return s.explain("create container "+s.cfg.Container, err)
 		}
 		s.deps.Logger.Info("created the container", "container", s.cfg.Container)
-		err = s.put(ctx, name, sum, p, events)
+		err = s.put(ctx, name, content)
+	}
+	if exists(err) {
+		err = s.compare(ctx, name, content)
 	}
 	switch {
 	case err == nil:
 		return nil
-	case exists(err):
-		return s.check(ctx, name, sum)
+	case errors.Is(err, errTaken):
+		return fmt.Errorf("write blob %s: %w", name, err)
 	}
 	return s.explain("write blob "+name, err)
 }
@@ -146,41 +171,52 @@ func exists(err error) bool {
 }
 
 // put sends a blob, if there is none of that name.
-func (s *Sink) put(ctx context.Context, name, sum string, p *part, events []event.Event) error {
-	content, err := s.encoder.encode(p, events)
-	if err != nil {
-		return err
-	}
-	defer content.Free()
-	digest := md5.New()            //nolint:gosec // see above
-	_, _ = content.WriteTo(digest) // a hash never fails
+func (s *Sink) put(ctx context.Context, name string, content *httpsink.Payload) error {
 	absent := azcore.ETagAny
-	_, err = s.client.NewBlockBlobClient(name).Upload(ctx, content.Reader(), &blockblob.UploadOptions{
-		Metadata:    map[string]*string{sumName: &sum},
-		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &s.encoder.contentType},
-		// Azure compares what has come with it, and keeps it for readers.
-		TransactionalValidation: blob.TransferValidationTypeMD5(digest.Sum(nil)),
-		AccessConditions:        &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &absent}},
-	})
+	options := blockblob.UploadOptions{
+		HTTPHeaders:      &blob.HTTPHeaders{BlobContentType: &s.encoder.contentType},
+		AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &absent}},
+	}
+	if s.plain { // TLS has a better one: azure:storage.transfer-check
+		digest := md5.New()            //nolint:gosec // see above
+		_, _ = content.WriteTo(digest) // a hash takes everything
+		options.TransactionalValidation = blob.TransferValidationTypeMD5(digest.Sum(nil))
+	}
+	_, err := s.client.NewBlockBlobClient(name).Upload(ctx, content.Reader(), &options)
 	return err
 }
 
-var errForeign = errors.New("a blob of that name holds something else")
-
-// check decides about a blob that is there: only one that holds these events
-// counts as theirs.
-func (s *Sink) check(ctx context.Context, name, sum string) error {
-	there, err := s.client.NewBlobClient(name).GetProperties(ctx, nil)
+// compare tells whether the blob that is there already holds this content, byte
+// for byte: then, and only then, it was delivered before.
+func (s *Sink) compare(ctx context.Context, name string, content *httpsink.Payload) error {
+	there, err := s.client.NewBlobClient(name).DownloadStream(ctx, nil)
 	if err != nil {
-		return s.explain("look at blob "+name+", which is there already", err)
+		return err
 	}
-	for key, value := range there.Metadata {
-		if strings.EqualFold(key, sumName) && value != nil && *value == sum {
-			return nil
+	defer there.Body.Close()
+	if there.ContentLength == nil || *there.ContentLength != int64(content.Len()) {
+		return errTaken
+	}
+	_, err = content.WriteTo(&same{as: there.Body})
+	return err
+}
+
+// same is a writer that takes only what its reader gives too.
+type same struct {
+	as   io.Reader
+	read [32 << 10]byte
+}
+
+func (s *same) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		next := b[n:min(len(b), n+len(s.read))]
+		if _, err := io.ReadFull(s.as, s.read[:len(next)]); err != nil {
+			return n, err
 		}
+		if !bytes.Equal(s.read[:len(next)], next) {
+			return n, errTaken
+		}
+		n += len(next)
 	}
-	return &sink.RemedyError{
-		Err: fmt.Errorf("write blob %s: %w", name, errForeign), Person: true,
-		Remedy: "find out who wrote it, and move it away: Lazuli overwrites nothing",
-	}
+	return n, nil
 }

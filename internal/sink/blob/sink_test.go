@@ -192,50 +192,93 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// A new process that has the same batch finds it delivered; a blob of that name
-// that holds something else is never taken for it.
+// A new process that has the same batch finds it delivered. A blob of that name
+// that holds something else is never taken for it, nor touched: the batch gets
+// another name, under which it is found again.
 func TestARepeatIsRecognized(t *testing.T) {
 	scenario := func(t *testing.T, address string) {
-		create := func(c *Config) { c.CreateContainer = true }
-		events := sinktest.Events("a", 10, 300)
-		for range 3 {
-			s := newSink(t, address, create)
-			if err := s.Deliver(t.Context(), events); err != nil {
-				t.Fatal(err)
+		deliver := func(events []event.Event, wantBlobs int, wantDocuments int) {
+			t.Helper()
+			for range 3 {
+				s := newSink(t, address, func(c *Config) { c.CreateContainer, c.Compression = true, "none" })
+				if err := s.Deliver(t.Context(), events); err != nil {
+					t.Fatal(err)
+				}
+				all := contents(t, s)
+				if got := documents(t, all); len(all) != wantBlobs || len(got) != wantDocuments {
+					t.Fatalf("%d blobs with %d documents; want %d with %d", len(all), len(got), wantBlobs, wantDocuments)
+				}
 			}
 		}
-		s := newSink(t, address, create)
-		all := contents(t, s)
-		if got := documents(t, all); len(all) != 1 || len(got) != len(events) {
-			t.Fatalf("%d blobs with %d documents; want 1 with %d", len(all), len(got), len(events))
-		}
-		for name := range all {
+		events := sinktest.Events("a", 10, 300)
+		deliver(events, 1, 10)
+		// Events of the same ids that have changed since, in size or not.
+		changed := slices.Clone(events)
+		changed[3].Data = []byte(`{"other":true}`)
+		deliver(changed, 2, 20)
+		changed[3].Data = []byte(`{"other":null}`)
+		deliver(changed, 3, 30)
+		// The same bytes as other events.
+		others := slices.Clone(events)
+		others[3].ID = others[3].ID[:len(others[3].ID)-1] + "x"
+		deliver(others, 4, 40)
+
+		s := newSink(t, address, nil)
+		for name := range contents(t, s) {
 			if _, err := s.client.NewBlockBlobClient(name).UploadBuffer(t.Context(), []byte("else"), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		err := s.Deliver(t.Context(), events)
-		var remedy *sink.RemedyError
-		if !errors.Is(err, errForeign) || !errors.As(err, &remedy) || !remedy.Person {
-			t.Errorf("Deliver() over a foreign blob = %v", err)
+		deliver(events, 5, 14)
+		elses := 0
+		for _, content := range contents(t, s) {
+			if string(content) == "else" {
+				elses++
+			}
 		}
-		events[3].Data = []byte(`{"other":true}`)
-		if err := s.Deliver(t.Context(), events); err != nil {
-			t.Errorf("Deliver() of another content under the same ids = %v", err)
-		}
-		if n := len(contents(t, s)); n != 2 {
-			t.Errorf("%d blobs; want 2", n)
+		if elses != 4 {
+			t.Errorf("%d of 4 foreign blobs are untouched", elses)
 		}
 	}
-	t.Run("simulator", func(t *testing.T) {
-		scenario(t, open(t, func(c *Config) { c.CreateContainer = true }).server.Addr)
-	})
+	empty := func(c *Config) { c.CreateContainer = true }
+	t.Run("simulator", func(t *testing.T) { scenario(t, open(t, empty).server.Addr) })
 	t.Run("Azurite", func(t *testing.T) { scenario(t, azuritetest.Blob(t)) })
+}
+
+// What is sent again must be what was sent before, or it would not be recognized.
+func TestTheSameEventsMakeTheSameContent(t *testing.T) {
+	for _, format := range []string{"ndjson", "parquet"} {
+		for _, compression := range []string{"zstd", "gzip", "none"} {
+			t.Run(format+" "+compression, func(t *testing.T) {
+				e := newEncoder(format, compression)
+				make := func(e *encoder, events []event.Event) []byte {
+					t.Helper()
+					content, err := e.encode(split(nil, events)[0], events)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer content.Free()
+					var b bytes.Buffer
+					_, _ = content.WriteTo(&b)
+					return b.Bytes()
+				}
+				events := sinktest.Events("a", 300, 4000)
+				want := make(e, events)
+				make(e, sinktest.Events("b", 20, 9000))
+				if !bytes.Equal(make(e, events), want) {
+					t.Error("an encoder that was used for others has made another content")
+				}
+				if !bytes.Equal(make(newEncoder(format, compression), events), want) {
+					t.Error("another encoder has made another content")
+				}
+			})
+		}
+	}
 }
 
 func TestPartitions(t *testing.T) {
 	b := open(t, nil)
-	events := sinktest.Events("a", 4, 300)
+	events := sinktest.Events("a", 6, 300)
 	at := time.Date(2026, 1, 31, 23, 59, 59, 0, time.FixedZone("", -3600))
 	for i := range events {
 		events[i].Time = at
@@ -243,6 +286,8 @@ func TestPartitions(t *testing.T) {
 	events[1].Time = at.Add(-time.Hour)
 	events[2].LogType = "../odd/ü"
 	events[3].Time, events[3].Origin = time.Time{}, nil
+	events[4].Time = at.Add(-59 * time.Minute)
+	events[5].Time = at.Add(-2 * time.Hour)
 	if err := b.sink.Deliver(t.Context(), events); err != nil {
 		t.Fatal(err)
 	}
@@ -254,6 +299,7 @@ func TestPartitions(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"schema=ecs/log_type=_._odd__/date=2026-02-01/hour=00/",
+		"schema=ecs/log_type=entra_signin/date=2026-01-31/hour=22/",
 		"schema=ecs/log_type=entra_signin/date=2026-01-31/hour=23/",
 		"schema=ecs/log_type=entra_signin/date=2026-02-01/hour=00/",
 		"schema=ecs/log_type=entra_signin/date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__/",
