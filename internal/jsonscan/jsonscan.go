@@ -156,6 +156,7 @@ func (x *Index) scan(src []byte) (int, error) {
 	// container is open, its node's Next holds the one around it.
 	open, closer := none, byte(0)
 	depth := 0
+	var all Flags
 	i := skipSpace(src, 0)
 	for {
 		// In an object, a member's name starts at i.
@@ -170,12 +171,17 @@ func (x *Index) scan(src []byte) (int, error) {
 			}
 			keyStart = i + 1
 			keyEnd = keyStart
-			for keyEnd+8 <= len(src) {
-				if mask := special(binary.LittleEndian.Uint64(src[keyEnd:])); mask != 0 {
+			for keyEnd+16 <= len(src) {
+				b := src[keyEnd : keyEnd+16]
+				if mask := special(binary.LittleEndian.Uint64(b)); mask != 0 {
 					keyEnd += bits.TrailingZeros64(mask) >> 3
 					break
 				}
-				keyEnd += 8
+				if mask := special(binary.LittleEndian.Uint64(b[8:])); mask != 0 {
+					keyEnd += 8 + bits.TrailingZeros64(mask)>>3
+					break
+				}
+				keyEnd += 16
 			}
 			if keyEnd >= len(src) || src[keyEnd] != '"' {
 				end, f, err := scanString(src, i)
@@ -186,19 +192,23 @@ func (x *Index) scan(src []byte) (int, error) {
 				keyEnd = end - 1
 			}
 			i = keyEnd + 1
-			if i < len(src) && src[i] != ':' {
-				i = skipSpace(src, i)
-				x.Flags |= Spaced
-			}
-			if i >= len(src) {
-				return i, incomplete(i, "after a member name")
-			}
-			if src[i] != ':' {
-				return i, unexpected(src, i, "where a colon should be")
-			}
-			if i++; i < len(src) && src[i] <= ' ' {
-				i = skipSpace(src, i)
-				x.Flags |= Spaced
+			if i+1 < len(src) && src[i] == ':' && src[i+1] > ' ' { // mostly
+				i++
+			} else {
+				if i < len(src) && src[i] != ':' {
+					i = skipSpace(src, i)
+					all |= Spaced
+				}
+				if i >= len(src) {
+					return i, incomplete(i, "after a member name")
+				}
+				if src[i] != ':' {
+					return i, unexpected(src, i, "where a colon should be")
+				}
+				if i++; i < len(src) && src[i] <= ' ' {
+					i = skipSpace(src, i)
+					all |= Spaced
+				}
 			}
 		}
 		// A value starts at i.
@@ -211,12 +221,17 @@ func (x *Index) scan(src []byte) (int, error) {
 		case '"':
 			kind = String
 			i++
-			for i+8 <= len(src) {
-				if mask := special(binary.LittleEndian.Uint64(src[i:])); mask != 0 {
+			for i+16 <= len(src) {
+				b := src[i : i+16]
+				if mask := special(binary.LittleEndian.Uint64(b)); mask != 0 {
 					i += bits.TrailingZeros64(mask) >> 3
 					break
 				}
-				i += 8
+				if mask := special(binary.LittleEndian.Uint64(b[8:])); mask != 0 {
+					i += 8 + bits.TrailingZeros64(mask)>>3
+					break
+				}
+				i += 16
 			}
 			if i < len(src) && src[i] == '"' {
 				i++
@@ -243,12 +258,12 @@ func (x *Index) scan(src []byte) (int, error) {
 				Start: uint32(start), KeyStart: uint32(keyStart), KeyEnd: uint32(keyEnd),
 				Next: open, Kind: kind, Flags: flags,
 			})
-			x.Flags |= flags
+			all |= flags
 			open, closer = uint32(len(nodes)-1), c+2 // '}' is '{'+2 and ']' is '['+2
 			depth++
 			if i++; i < len(src) && src[i] <= ' ' {
 				i = skipSpace(src, i)
-				x.Flags |= Spaced
+				all |= Spaced
 			}
 			if i >= len(src) {
 				return i, incomplete(i, insideContainer(kind))
@@ -285,17 +300,21 @@ func (x *Index) scan(src []byte) (int, error) {
 			p := &nodes[len(nodes)-1]
 			p.Start, p.End, p.KeyStart, p.KeyEnd = uint32(start), uint32(i), uint32(keyStart), uint32(keyEnd)
 			p.Next, p.Kind, p.Flags = uint32(len(nodes)), kind, flags
-			x.Flags |= flags
+			all |= flags
+			if open != none && i+1 < len(src) && src[i] == ',' && src[i+1] > ' ' { // mostly
+				i++
+				continue
+			}
 		}
 		// A value has ended at i, or an empty container is about to.
 		for {
 			if open == none {
-				x.Nodes = nodes
+				x.Nodes, x.Flags = nodes, all
 				return i, nil
 			}
 			if i < len(src) && src[i] <= ' ' {
 				i = skipSpace(src, i)
-				x.Flags |= Spaced
+				all |= Spaced
 			}
 			if i >= len(src) {
 				return i, incomplete(i, insideContainer(nodes[open].Kind))
@@ -322,7 +341,7 @@ func (x *Index) scan(src []byte) (int, error) {
 		}
 		if i < len(src) && src[i] <= ' ' {
 			i = skipSpace(src, i)
-			x.Flags |= Spaced
+			all |= Spaced
 		}
 	}
 }

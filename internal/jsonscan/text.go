@@ -189,18 +189,28 @@ func (x *Index) AppendEscapedValue(dst []byte, i int) []byte {
 	for c := range nodes {
 		node := &nodes[c]
 		if c > 0 && node.KeyStart > 0 {
-			open, end := int(node.KeyStart)-1, int(node.KeyEnd)
+			start, end := int(node.KeyStart), int(node.KeyEnd)
 			if node.Flags&(KeyEscaped|KeyNotUTF8) == 0 {
-				n = escapeString(out, n, src, last, open, end)
+				n = putRun(out, openString(out, n, src, last, start), src, start, end)
+				if node.Kind == String && node.Flags&(Escaped|NotUTF8) == 0 && int(node.Start) == end+2 {
+					binary.LittleEndian.PutUint64(out[n:], colonBetween)
+					start, end = int(node.Start)+1, int(node.End)-1
+					n = putRun(out, n+len(`\":\"`), src, start, end)
+					n = closeString(out, n)
+					last = end + 1
+					continue
+				}
+				n = closeString(out, n)
 			} else {
 				out, n = escapeAny(out, n, src, last, end, len(nodes)-c)
 			}
 			last = end + 1
 		}
 		if node.Kind == String {
-			open, end := int(node.Start), int(node.End)-1
+			start, end := int(node.Start)+1, int(node.End)-1
 			if node.Flags&(Escaped|NotUTF8) == 0 {
-				n = escapeString(out, n, src, last, open, end)
+				n = putRun(out, openString(out, n, src, last, start), src, start, end)
+				n = closeString(out, n)
 			} else {
 				out, n = escapeAny(out, n, src, last, end, len(nodes)-c)
 			}
@@ -210,8 +220,8 @@ func (x *Index) AppendEscapedValue(dst []byte, i int) []byte {
 	return append(out[:n], src[last:]...)
 }
 
-// escapeAny does what escapeString does for a string that is not plain, and makes
-// room for the nodes that are left.
+// escapeAny puts src[last:end+1], which ends with a quote, and makes room for the
+// nodes that are left.
 func escapeAny(out []byte, n int, src []byte, last, end, left int) ([]byte, int) {
 	out = AppendEscaped(out[:n], src[last:end+1])
 	n = len(out)
@@ -220,38 +230,41 @@ func escapeAny(out []byte, n int, src []byte, last, end, left int) ([]byte, int)
 }
 
 // room is what the escaped quotes of nodes take beside their bytes, and the bytes
-// that escapeString stores without wanting them.
-func room(nodes int) int { return 4*nodes + 32 }
+// that putRun stores without wanting them.
+func room(nodes int) int { return 4*nodes + shortRun }
 
-// escapeString writes src[last:open] and then the string with its quotes at open
-// and end to out[n:], and returns the new n. Of short runs it stores 8, 16 or 32
-// bytes whether or not all of them are wanted: runs are too short for a call each.
-func escapeString(out []byte, n int, src []byte, last, open, end int) int {
-	if run := open - last; run <= 8 && last+8 <= len(src) {
-		binary.LittleEndian.PutUint64(out[n:], binary.LittleEndian.Uint64(src[last:]))
-		n += run
-	} else {
-		n += copy(out[n:], src[last:open])
+// shortRun is the length up to which runs are copied without a call: shortRun bytes
+// are stored, whether or not all of them are wanted.
+const shortRun = 32
+
+// putRun puts src[from:to] to out[n:] and returns the new n.
+func putRun(out []byte, n int, src []byte, from, to int) int {
+	if to-from <= shortRun && from+shortRun <= len(src) {
+		run := *(*[shortRun]byte)(src[from:])
+		*(*[shortRun]byte)(out[n:]) = run
+		return n + to - from
 	}
-	out[n], out[n+1] = '\\', '"'
-	n += 2
-	start := open + 1
-	switch run := end - start; {
-	case start+32 > len(src) || run > 32:
-		n += copy(out[n:], src[start:end])
-	default:
-		to, from := out[n:n+32], src[start:start+32]
-		binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(from))
-		binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
-		if run > 16 {
-			binary.LittleEndian.PutUint64(to[16:], binary.LittleEndian.Uint64(from[16:]))
-			binary.LittleEndian.PutUint64(to[24:], binary.LittleEndian.Uint64(from[24:]))
-		}
-		n += run
+	return n + copy(out[n:], src[from:to])
+}
+
+// openString puts src[last:start], which ends with a quote. Mostly that is a comma or
+// an opening brace and the quote.
+func openString(out []byte, n int, src []byte, last, start int) int {
+	if start-last == 2 {
+		binary.LittleEndian.PutUint32(out[n:], uint32(src[last])|'\\'<<8|'"'<<16)
+		return n + 3
 	}
-	out[n], out[n+1] = '\\', '"'
+	return closeString(out, n+copy(out[n:], src[last:start-1]))
+}
+
+// closeString puts an escaped quote.
+func closeString(out []byte, n int) int {
+	binary.LittleEndian.PutUint16(out[n:], '\\'|'"'<<8)
 	return n + 2
 }
+
+// colonBetween is the bytes of \":\", escaped quotes around a colon.
+const colonBetween = '\\' | '"'<<8 | ':'<<16 | '\\'<<24 | '"'<<32
 
 // growAll returns out, of which n bytes are used, with room for more, its
 // length being its capacity.
@@ -361,9 +374,10 @@ func plainLen(b []byte) int {
 
 // special looks at eight bytes at once. The lowest bit set in the answer is the
 // top bit of the first byte that is '"', '\\', under 0x20 or over 0x7f; the bits
-// above that one may be wrong, for a borrow runs upwards.
+// above that one may be wrong, for a borrow runs upwards. A flip of one bit puts the
+// quote next to the control bytes, so that one subtraction finds both.
 func special(w uint64) uint64 {
-	quote := w ^ (lsb * '"')
-	slash := w ^ (lsb * '\\')
-	return ((quote - lsb) | (slash - lsb) | (w - lsb*0x20) | w) & msb
+	quote := w ^ lsb*('"'^0x20)
+	slash := w ^ lsb*'\\'
+	return ((quote - lsb*0x21) | (slash - lsb) | w) & msb
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
@@ -321,7 +322,11 @@ func (c *compiler) transforms(r *rule, spec *rowSpec) error {
 		if argument == "blank" {
 			argument = " "
 		}
-		r.steps = append(r.steps, step{run: s.run, argument: argument})
+		compiled := step{name: name, run: s.run, argument: argument}
+		if name == "part" {
+			compiled.part, _ = strconv.Atoi(argument)
+		}
+		r.steps = append(r.steps, compiled)
 	}
 	return nil
 }

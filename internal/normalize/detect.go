@@ -22,30 +22,34 @@ type logType struct {
 	name   string
 	place  string // where it is defined, for Explain
 	number int
-	id     [][]idPart  // alternatives; all parts of one make an id
-	times  [][]segment // of its own, before timeMembers
-	expand [][]segment
+	id     [][]memberPath // alternatives; all parts of one make an id
+	times  [][]segment    // of its own, before timeMembers
+	expand []memberPath
 	where  []whereCond // what a record must have beside the category
 }
 
+// memberPath leads through members only. The paths of a detector are numbered, so
+// that an outline can say where each leads.
+type memberPath struct {
+	segments []segment
+	number   int
+}
+
 type whereCond struct {
-	path   []segment
+	path   memberPath
 	values []string // nil, and no globs: any
 	globs  []glob   // values with stars
 	absent bool     // the path must lead to nothing
 }
 
-// idPart is a path to a part of a record's id.
-type idPart []segment
-
 // idParts reads "properties.id" and "properties.id + properties.lastUpdate".
-func idParts(s string) (parts []idPart, err error) {
+func (d *detector) idParts(s string) (parts []memberPath, err error) {
 	for path := range strings.SplitSeq(s, " + ") {
-		segments, err := memberPath(path)
+		part, err := d.path(path)
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, segments)
+		parts = append(parts, part)
 	}
 	return parts, nil
 }
@@ -77,6 +81,7 @@ type detector struct {
 	candidates [][]*logType
 	members    nameTable // top-level members that detection reads → role
 	forms      forms
+	paths      []string // by their numbers
 }
 
 // Roles of top-level members; anything from 0 on is the rank in timeMembers.
@@ -87,10 +92,15 @@ const (
 
 func newDetector() *detector {
 	d := &detector{}
-	d.types = []*logType{{name: UnknownLogType, expand: [][]segment{
-		{{name: "properties", index: noIndex}},
-		{{name: "EventProperties", index: noIndex}}, // Event Hubs, Service Bus
-	}}}
+	unknown := &logType{name: UnknownLogType}
+	for _, name := range []string{"properties", "EventProperties"} { // the second is of Event Hubs and Service Bus
+		path, err := d.path(name)
+		if err != nil {
+			panic(err)
+		}
+		unknown.expand = append(unknown.expand, path)
+	}
+	d.types = []*logType{unknown}
 	d.candidates = [][]*logType{nil}
 	d.members.add("category", roleCategory)
 	d.members.add("Category", roleCategory)
@@ -115,7 +125,7 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 		t.times = append(t.times, path)
 	}
 	for _, s := range spec.expand {
-		path, err := memberPath(s)
+		path, err := d.path(s)
 		if err != nil {
 			return fail("expand", err)
 		}
@@ -125,14 +135,14 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 		t.expand = d.types[0].expand
 	}
 	for _, s := range spec.id {
-		parts, err := idParts(s)
+		parts, err := d.idParts(s)
 		if err != nil {
 			return fail("id", err)
 		}
 		t.id = append(t.id, parts)
 	}
 	var err error
-	if t.where, err = whereConds(spec.lacks, spec.has, spec.where); err != nil {
+	if t.where, err = d.whereConds(spec.lacks, spec.has, spec.where); err != nil {
 		return &MappingError{File: file, Line: spec.line, Rule: fmt.Sprintf("log type %q: %v", spec.name, err)}
 	}
 	if i := d.numberOf(spec.name); i > 0 {
@@ -160,8 +170,22 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 	return nil
 }
 
-// memberPath reads a path that leads through members only.
-func memberPath(path string) ([]segment, error) {
+// path reads a path of members and gives it a number.
+func (d *detector) path(s string) (memberPath, error) {
+	segments, err := memberSegments(s)
+	if err != nil {
+		return memberPath{}, err
+	}
+	number := slices.Index(d.paths, s)
+	if number < 0 {
+		number = len(d.paths)
+		d.paths = append(d.paths, s)
+	}
+	return memberPath{segments, number}, nil
+}
+
+// memberSegments reads a path that leads through members only.
+func memberSegments(path string) ([]segment, error) {
 	segments, err := parsePath(path)
 	if err != nil {
 		return nil, err
@@ -191,6 +215,9 @@ type overview struct {
 
 // look looks at the top-level members; it sets w.times.
 func (w *Worker) look() overview {
+	if w.outline = w.outlineOf(); w.outline != nil {
+		return w.lookBy(w.outline)
+	}
 	d := w.m.detector
 	o := overview{category: -1, typ: -1}
 	times := w.times[:0]
@@ -325,10 +352,13 @@ func (w *Worker) matchesFold(globs []glob, text []byte) bool {
 }
 
 // follow returns the node at the end of a path of members, or -1.
-func (w *Worker) follow(path []segment) int {
+func (w *Worker) follow(path memberPath) int {
+	if w.outline != nil {
+		return w.outline.follow(w, path)
+	}
 	n := w.node
-	for i := range path {
-		if n = w.find(n, path[i].name); n < 0 {
+	for i := range path.segments {
+		if n = w.find(n, path.segments[i].name); n < 0 {
 			break
 		}
 	}
@@ -373,9 +403,9 @@ func (w *Worker) readTime(n int) bool {
 // expand puts the objects in the strings at paths in the strings' place, and says
 // whether there were any. embedded says whether one of the record's own members
 // may be such a string.
-func (w *Worker) expand(paths [][]segment, embedded bool) (expanded bool) {
+func (w *Worker) expand(paths []memberPath, embedded bool) (expanded bool) {
 	for _, path := range paths {
-		if len(path) == 1 && !embedded {
+		if len(path.segments) == 1 && !embedded {
 			continue
 		}
 		if n := w.follow(path); n >= 0 && w.x.Nodes[n].Kind == jsonscan.String {
@@ -419,7 +449,7 @@ func (w *Worker) expandMember(n int) bool {
 		}
 		return false
 	}
-	w.x, w.node = &w.expanded, 0
+	w.x, w.node, w.outline = &w.expanded, 0, nil
 	return true
 }
 
@@ -450,7 +480,7 @@ func (w *Worker) identify() event.ID {
 // appendID puts an id together in w.lower, or says that a part is missing. A
 // time in it counts by its milliseconds: doors write one time with different
 // decimals, and two changes within one second are not the same.
-func (w *Worker) appendID(parts []idPart) bool {
+func (w *Worker) appendID(parts []memberPath) bool {
 	w.lower = w.lower[:0]
 	for i, path := range parts {
 		n := w.follow(path)

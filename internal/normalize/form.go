@@ -89,7 +89,7 @@ func (d *detector) addForms(files []*fileSpec) error {
 		if len(s.tables)+len(s.feeds)+len(s.known) == 0 {
 			continue // others are like it
 		}
-		f, err := compileForm(whole)
+		f, err := d.compileForm(whole)
 		if err != nil {
 			return &MappingError{File: s.file, Line: s.line, Rule: fmt.Sprintf("form %q: %v", s.name, err)}
 		}
@@ -154,13 +154,13 @@ func mergeMaps[V any](base, over map[string]V) map[string]V {
 	return out
 }
 
-func compileForm(s *formSpec) (*form, error) {
+func (d *detector) compileForm(s *formSpec) (*form, error) {
 	f := &form{name: s.name, place: fmt.Sprintf("%s:%d", s.file, s.line), root: &shapeNode{}, expand: s.expand}
 	var err error
-	if f.where, err = whereConds(s.lacks, s.has, s.where); err != nil {
+	if f.where, err = d.whereConds(s.lacks, s.has, s.where); err != nil {
 		return nil, err
 	}
-	if f.known, err = whereConds(nil, s.known, nil); err != nil {
+	if f.known, err = d.whereConds(nil, s.known, nil); err != nil {
 		return nil, err
 	}
 	if s.names != "" {
@@ -187,7 +187,7 @@ func compileForm(s *formSpec) (*form, error) {
 			return nil, err
 		}
 		for _, from := range s.members[path] {
-			segments, err := memberPath(from)
+			segments, err := memberSegments(from)
 			if err != nil {
 				return nil, err
 			}
@@ -220,7 +220,7 @@ func compileForm(s *formSpec) (*form, error) {
 
 // at returns the node that a path of members leads to.
 func (n *shapeNode) at(path string) (*shapeNode, error) {
-	segments, err := memberPath(path)
+	segments, err := memberSegments(path)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +301,7 @@ func (w *Worker) reshape(f *form) bool {
 	if _, err := w.shaped.Scan(w.shapeText); err != nil {
 		return false // nested too deep
 	}
-	w.x, w.node = &w.shaped, 0
+	w.x, w.node, w.outline = &w.shaped, 0, nil
 	return true
 }
 
@@ -424,10 +424,10 @@ func trimSpace(b []byte) []byte {
 }
 
 // whereConds compiles conditions on members.
-func whereConds(lacks, has []string, where map[string][]string) (out []whereCond, err error) {
+func (d *detector) whereConds(lacks, has []string, where map[string][]string) (out []whereCond, err error) {
 	add := func(key, path string, c whereCond) {
 		if err == nil {
-			if c.path, err = memberPath(path); err != nil {
+			if c.path, err = d.path(path); err != nil {
 				err = fmt.Errorf("%s: %w", key, err)
 			}
 			out = append(out, c)

@@ -79,6 +79,17 @@ func (p *program) layOut() {
 	for _, root := range roots {
 		root.walk(l.place)
 	}
+	for i := range l.rules {
+		r := &l.rules[i]
+		r.simple = (r.steps != nil || r.finish != nil) && r.cases == nil && !r.typed
+	}
+	c := chains{map[string]int32{}, map[string]int{}}
+	for i := range l.rules {
+		c.count(&l.rules[i])
+	}
+	for i := range l.rules {
+		c.number(&l.rules[i])
+	}
 }
 
 // walk calls visit for n and all below it, in the order in which they are written.

@@ -290,8 +290,10 @@ func TestAllocations(t *testing.T) {
 			}
 			var out []byte
 			in := Input{Index: &x, Raw: records[1], Origin: &event.Origin{Namespace: "ns"}}
-			got := testing.AllocsPerRun(100, func() { out, _ = w.Append(out[:0], in) })
-			if got > 1 {
+			once := func() { out, _ = w.Append(out[:0], in) }
+			once()
+			once() // the outline is learned
+			if got := testing.AllocsPerRun(100, once); got > 1 {
 				t.Errorf("%s, %s: %v allocations an event, want 1", schema, c.name, got)
 			}
 		}
@@ -311,7 +313,10 @@ func TestAllocationsOfForms(t *testing.T) {
 	}
 	var out []byte
 	in := Input{Index: &x, Raw: record, Origin: &event.Origin{Namespace: "ns", Feed: "log_analytics:AADNonInteractiveUserSignInLogs"}}
-	if got := testing.AllocsPerRun(100, func() { out, _ = w.Append(out[:0], in) }); got > 1 {
+	once := func() { out, _ = w.Append(out[:0], in) }
+	once()
+	once() // the outlines are learned
+	if got := testing.AllocsPerRun(100, once); got > 1 {
 		t.Errorf("%v allocations an event, want 1", got)
 	}
 }

@@ -84,9 +84,11 @@ func endsOf(b []byte) (e nameEnds) {
 	return e
 }
 
+// spread is 2^64 divided by the golden ratio: multiplying by it spreads near values.
+const spread = 0x9E3779B97F4A7C15
+
 func (e nameEnds) hash(length int) uint32 {
-	const k = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: spreads near values
-	hi, lo := bits.Mul64(e.head^uint64(length)<<56^k, bits.RotateLeft64(e.tail, 29)^k)
+	hi, lo := bits.Mul64(e.head^uint64(length)<<56^spread, bits.RotateLeft64(e.tail, 29)^spread)
 	return uint32(hi ^ lo ^ lo>>32)
 }
 

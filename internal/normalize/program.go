@@ -149,11 +149,12 @@ type rule struct {
 	argument string   // of finish
 	tree     *treeRule
 
-	typed bool      // the value is made one of typ
-	typ   ocsf.Type // of the attribute
-	keeps bool      // nothing of the value is lost
-	split string    // the text holds several elements
-	enum  int32     // of a constant: index into members of the enum
+	simple bool      // it has steps or finish, and neither cases nor a type
+	typed  bool      // the value is made one of typ
+	typ    ocsf.Type // of the attribute
+	keeps  bool      // nothing of the value is lost
+	split  string    // the text holds several elements
+	enum   int32     // of a constant: index into members of the enum
 }
 
 type formatPart struct {

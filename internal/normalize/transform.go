@@ -12,8 +12,11 @@ import (
 // A step turns a text into another, or says that it gives none. What it returns
 // may alias the text or the worker's scratch.
 type step struct {
+	name     string
 	run      func(w *Worker, text []byte, argument string) ([]byte, bool)
 	argument string
+	part     int   // of "part 3"
+	chain    int32 // of this step and those before it, if other rules have them too, else 0
 }
 
 // A finisher appends a text as JSON that is not the text itself.

@@ -4,9 +4,13 @@ import "github.com/lazuli-logs/lazuli/internal/jsonscan"
 
 // appendValue appends what a rule makes of node n.
 func (w *Worker) appendValue(dst []byte, r *rule, n int) ([]byte, bool) {
-	kind := w.x.Nodes[n].Kind
+	node := &w.x.Nodes[n]
+	kind := node.Kind
 	if !r.only.has(kind) {
 		return dst, false
+	}
+	if r.simple && kind == jsonscan.String && node.Flags&(jsonscan.Escaped|jsonscan.NotUTF8) == 0 {
+		return w.appendSimple(dst, r, w.x.Src[node.Start+1:node.End-1])
 	}
 	if r.typed {
 		return w.appendTyped(dst, r, n)
@@ -30,6 +34,25 @@ func (w *Worker) appendValue(dst []byte, r *rule, n int) ([]byte, bool) {
 	// What is cut out of a string that needs no escapes needs none either.
 	clean := w.x.Nodes[n].Flags&(jsonscan.Escaped|jsonscan.NotUTF8) == 0 && kind < jsonscan.Object
 	return w.appendTransformed(dst, r, text, clean)
+}
+
+// appendSimple appends what a rule that gives texts makes of one that needs no
+// escapes: what is cut out of it needs none either.
+func (w *Worker) appendSimple(dst []byte, r *rule, text []byte) ([]byte, bool) {
+	if len(text) == 0 {
+		return dst, false
+	}
+	if r.steps != nil {
+		var ok bool
+		if text, ok = w.step(r, text); !ok {
+			return dst, false
+		}
+	}
+	if r.finish != nil {
+		return r.finish(w, dst, text, r.argument)
+	}
+	dst = append(append(dst, '"'), text...)
+	return append(dst, '"'), true
 }
 
 // holdsObjects tells whether node n is an object, or an array of anything but
@@ -101,17 +124,6 @@ func (w *Worker) appendTransformed(dst []byte, r *rule, text []byte, clean bool)
 		return append(dst, '"'), true
 	}
 	return appendQuoted(dst, text), true
-}
-
-// step takes a text through the steps of a rule.
-func (w *Worker) step(r *rule, text []byte) ([]byte, bool) {
-	for i := range r.steps {
-		var ok bool
-		if text, ok = r.steps[i].run(w, text, r.steps[i].argument); !ok || len(text) == 0 {
-			return nil, false
-		}
-	}
-	return text, true
 }
 
 func appendQuoted(dst, text []byte) []byte {

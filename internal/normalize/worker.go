@@ -47,8 +47,10 @@ type Worker struct {
 	in          Input
 	x           *jsonscan.Index // in.Index, or expanded
 	node        int
-	slots       []int32 // node of each source path, or -1
-	present     slotSet // those with a node
+	outline     *outline // of the record in x, if one is known
+	at          []int32  // the nodes of its places
+	slots       []int32  // node of each source path, or -1
+	present     slotSet  // those with a node
 	raw         []byte
 	id          event.ID
 	time        time.Time
@@ -68,10 +70,15 @@ type Worker struct {
 	usedBits []uint64   // used as a set
 	slotRoom []int32    // the slots of records and of the objects in them
 	items    []int32    // values of which each makes an object
+	open     [maxLevels]openObject
 
+	outlines outlines
 	severity event.Severity
 	dataset  string
 	texts    map[string]string // of severities and datasets, so that events share them
+
+	record  uint32 // counts them, for derived
+	derived derivedTexts
 
 	text      []byte // unescaped and transformed texts of this record
 	lower     []byte // a text in lower case, for a lookup
@@ -127,6 +134,7 @@ func (w *Worker) Recognize(in Input) (r Result, x *jsonscan.Index, node int) {
 func (w *Worker) begin(in Input) Result {
 	w.in, w.x, w.node = in, in.Index, in.Node
 	w.text = w.text[:0]
+	w.record++
 	w.located.source, w.resource.source, w.agent.source, w.parts.source, w.url.source = nil, nil, nil, nil, nil
 	if w.raw = in.Raw; w.raw == nil {
 		w.raw = in.Index.Value(in.Node)
@@ -150,13 +158,24 @@ func (w *Worker) appendDocument(dst []byte, p *program) []byte {
 	w.used, w.observed, w.slotRoom = w.used[:0], w.observed[:0], w.slotRoom[:0]
 	w.openSlots(p.slots)
 	w.present, w.severity, w.dataset = alwaysPresent, event.Severity{}, ""
-	w.load(p)
+	var r *reading
+	if w.outline != nil {
+		r = w.outline.read(w, p)
+		w.fillBy(r)
+	} else {
+		w.load(p)
+	}
 	root := p.root
 	if p.classes != nil {
 		root = w.class(p)
 	}
 	dst = append(dst, '{')
 	w.marks = w.marks[:0]
+	if r != nil {
+		if s := r.script(w, root); !s.none {
+			return append(w.perform(dst, s), '}')
+		}
+	}
 	dst = w.appendMembers(dst, root)
 	return append(dst, '}')
 }
@@ -177,16 +196,20 @@ func (w *Worker) load(p *program) {
 	}
 	w.fill(w.node, p.paths)
 	for i := range p.walks {
-		k := &p.walks[i]
-		from := w.slots[k.from]
-		if from < 0 {
-			continue
-		}
-		w.nodes = w.nodes[:0]
-		if w.walk(int(from), k.path); len(w.nodes) > 0 {
-			w.slots[k.to] = w.nodes[0]
-			w.present.add(k.to)
-		}
+		w.walkTo(&p.walks[i])
+	}
+}
+
+// walkTo fills the slot that a walk leads to.
+func (w *Worker) walkTo(k *walk) {
+	from := w.slots[k.from]
+	if from < 0 {
+		return
+	}
+	w.nodes = w.nodes[:0]
+	if w.walk(int(from), k.path); len(w.nodes) > 0 {
+		w.slots[k.to] = w.nodes[0]
+		w.present.add(k.to)
 	}
 }
 
