@@ -141,7 +141,7 @@ telemetry: {listen: "127.0.0.1:0"}
 			all = append(all, sent{data, membersOf(t, data)})
 		}
 		for name, w := range ways {
-			w.compare(t, name, servers[name].Logs, all, repeats && !w.silent)
+			w.compare(t, name, servers[name], all, repeats && !w.silent)
 		}
 		if letters := filepath.Join(dir, "dead-letters", "letters.ndjson"); size(letters) > 0 {
 			t.Error("there are dead letters")
@@ -204,7 +204,7 @@ type sent struct {
 }
 
 // compare holds what a server has against what was sent.
-func (w *way) compare(t *testing.T, name string, holds func(testing.TB) []victoriatest.Log, all []sent, repeats bool) {
+func (w *way) compare(t *testing.T, name string, server *victoriatest.Server, all []sent, repeats bool) {
 	t.Helper()
 	type wanted struct {
 		log victoriatest.Log
@@ -216,16 +216,11 @@ func (w *way) compare(t *testing.T, name string, holds func(testing.TB) []victor
 		log["_time"] = e.members["@timestamp"]
 		want[log[w.id]] = append(want[log[w.id]], &wanted{log: log})
 	}
-	logs := holds(t)
-	eventually(t, time.Minute, name+" has read them all", func() bool {
-		if !w.silent || len(logs) >= len(all) {
-			return true
-		}
-		logs = holds(t)
-		return false
-	})
+	if w.silent {
+		server.Wait(t, len(all))
+	}
 	unknown := 0
-	for _, log := range logs {
+	for _, log := range server.Logs(t) {
 		delete(log, "_stream")
 		delete(log, "_stream_id")
 		var found *wanted

@@ -499,12 +499,8 @@ func TestVictoriaLogsReadsCEF(t *testing.T) {
 	if err := s.Deliver(t.Context(), []event.Event{e}); err != nil {
 		t.Fatal(err)
 	}
-	var logs []victoriatest.Log
-	for deadline := time.Now().Add(time.Minute); len(logs) == 0 && time.Now().Before(deadline); { // it shows them after a second
-		logs = server.Logs(t)
-		timer := time.NewTimer(50 * time.Millisecond)
-		<-timer.C
-	}
+	server.Wait(t, 1)
+	logs := server.Logs(t)
 	if len(logs) != 1 {
 		t.Fatalf("%d logs, want 1", len(logs))
 	}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -60,7 +61,9 @@ func Start(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	s.Syslog = ln.Addr().String()
-	ln.Close()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
 	s.start()
 	s.http = strings.TrimPrefix(s.URL, "http://")
 	t.Cleanup(func() { s.end(syscall.SIGKILL) })
@@ -114,14 +117,14 @@ func (p *program) follow(out io.Reader) {
 	defer close(p.ended)
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
-	url, syslog, told := "", false, false
+	at, syslog, told := "", false, false
 	for lines.Scan() {
 		if found := listensHTTP.FindSubmatch(lines.Bytes()); found != nil {
-			url = string(found[1])
+			at = string(found[1])
 		}
 		syslog = syslog || bytes.Contains(lines.Bytes(), listensSyslog)
-		if url != "" && syslog && !told {
-			p.url <- url
+		if at != "" && syslog && !told {
+			p.url <- at
 			told = true
 		}
 		p.log.Write(lines.Bytes())
@@ -142,13 +145,37 @@ func (s *Server) Down() (up func()) {
 	return s.start
 }
 
-// Logs returns all that it holds, in any order. What came by syslog, which has no
-// answers, may be on its way for a second.
+// Wait waits until it holds n logs or more: what came by syslog, which has no
+// answers, is there after a second.
+func (s *Server) Wait(t testing.TB, n int) {
+	t.Helper()
+	deadline := time.NewTimer(time.Minute)
+	defer deadline.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var count struct {
+			N int `json:",string"`
+		}
+		if err := json.Unmarshal(s.query(t, "* | stats count() as N"), &count); err != nil {
+			t.Fatal(err)
+		}
+		if count.N >= n {
+			return
+		}
+		select {
+		case <-deadline.C:
+			t.Fatalf("VictoriaLogs holds %d logs, want %d", count.N, n)
+		case <-tick.C:
+		}
+	}
+}
+
+// Logs returns all that it holds, in any order.
 func (s *Server) Logs(t testing.TB) []Log {
 	t.Helper()
-	s.get(t, "/internal/force_flush") // or it would come with the next query but one
 	var logs []Log
-	lines := bufio.NewReader(bytes.NewReader(s.get(t, "/select/logsql/query?query=*")))
+	lines := bufio.NewReader(bytes.NewReader(s.query(t, "*")))
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
@@ -160,6 +187,12 @@ func (s *Server) Logs(t testing.TB) []Log {
 		}
 		logs = append(logs, l)
 	}
+}
+
+func (s *Server) query(t testing.TB, query string) []byte {
+	t.Helper()
+	s.get(t, "/internal/force_flush") // what has just come is not found before
+	return s.get(t, "/select/logsql/query?query="+url.QueryEscape(query))
 }
 
 func (s *Server) get(t testing.TB, path string) []byte {
