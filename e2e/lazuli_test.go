@@ -57,16 +57,24 @@ type result struct {
 // execute runs the program to its end.
 func execute(t *testing.T, stdin string, env []string, args ...string) result {
 	t.Helper()
+	var stdout bytes.Buffer
+	status, stderr := executeTo(t, &stdout, stdin, env, args...)
+	return result{stdout.String(), stderr, status}
+}
+
+// executeTo is execute for a program that writes much.
+func executeTo(t *testing.T, stdout io.Writer, stdin string, env []string, args ...string) (status int, stderr string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), lazuli(t), args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	var told bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), stdout, &told
 	cmd.Env = append(os.Environ(), env...)
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	return cmd.ProcessState.ExitCode(), told.String()
 }
 
 // process is a program that runs in the background.
