@@ -16,8 +16,13 @@ demo: ## Run Lazuli on the built-in Azure.
 	go run ./cmd/lazuli demo
 
 .PHONY: test
-test: vet node otelcol victorialogs ## Run every test, with the race detector, and against what node, otelcol and victorialogs bring.
-	go test -race -shuffle=on -timeout 20m ./...
+test: vet node otelcol victorialogs ## Run every test, and against what node, otelcol and victorialogs bring; with the race detector, but for e2e.
+	go test -race -shuffle=on -timeout 20m $$(go list ./... | grep -v '/e2e$$')
+	go test -shuffle=on -timeout 20m ./e2e
+
+.PHONY: race
+race: node otelcol victorialogs ## Run e2e with the race detector, in the tests and in the program: takes half an hour.
+	go test -race -shuffle=on -timeout 90m -v ./e2e
 
 .PHONY: vet
 vet: ## Check formatting and suspicious code.

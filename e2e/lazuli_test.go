@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,10 +24,14 @@ import (
 // folder holds the program under test.
 var folder = filepath.Join(os.TempDir(), fmt.Sprintf("lazuli-e2e-%d", os.Getpid()))
 
+// buildFlags are those of the program under test: it has the race detector where
+// the tests have it.
+var buildFlags []string
+
 // binary is the program under test, built when it is first needed.
 var binary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(folder, "lazuli")
-	out, err := exec.Command("go", "build", "-o", path, "../cmd/lazuli").CombinedOutput()
+	out, err := exec.Command("go", slices.Concat([]string{"build", "-o", path}, buildFlags, []string{"../cmd/lazuli"})...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}

@@ -82,6 +82,9 @@ type Options struct {
 	// Zero: 4096. Negative: none, every scene is made anew.
 	Prepared int
 
+	// Punctual lets no record come late (tenant.Options.Punctual).
+	Punctual bool
+
 	// Kafka opens the Kafka endpoint too. It keeps the hubs' events a second time.
 	Kafka bool
 
@@ -296,7 +299,7 @@ func (s *Sim) makeTenant() error {
 		first = s.journal.next
 	}
 	s.generator = tenant.New(s.options.Seed, tenant.Options{
-		Now: s.options.Now, First: first, Prepared: max(s.options.Prepared, 0), RecordsPerMessage: s.options.RecordsPerMessage,
+		Now: s.options.Now, Punctual: s.options.Punctual, First: first, Prepared: max(s.options.Prepared, 0), RecordsPerMessage: s.options.RecordsPerMessage,
 		Flows: s.flows(),
 	})
 	return nil

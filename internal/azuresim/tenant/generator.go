@@ -24,6 +24,10 @@ type Options struct {
 	// Now is the clock that records are dated by; nil: time.Now. Records are
 	// dated a little before it, the last one of a story most closely.
 	Now func() time.Time
+	// Punctual dates every record by the moment it is made. Else a story's last
+	// record has that date, and those before it come up to half an hour after theirs,
+	// as they do from Azure.
+	Punctual bool
 	// First is the number of the first record.
 	First uint64
 	// Prepared is how many scenes (of 1 to about 50 records) are made in advance
@@ -89,6 +93,9 @@ func (g *Generator) Next(dst []byte) (out []byte, number uint64, category string
 func (g *Generator) NextAtMost(dst []byte, most int) (out []byte, number uint64, category string) {
 	t := g.advance(uint64(most))
 	at := g.start.Add(t.after)
+	if g.options.Punctual {
+		at = g.options.Now().UTC()
+	}
 	number = g.number
 	g.number += t.numbers()
 	// The clock's step is coarser than Azure's 100 ns; fill up the digits.

@@ -330,3 +330,28 @@ func BenchmarkPrepared(b *testing.B) {
 	b.SetBytes(int64(bytes / b.N))
 	b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
 }
+
+func TestPunctualRecordsAreDatedByTheClock(t *testing.T) {
+	late := func(punctual bool) (most time.Duration) {
+		now := noon()
+		g := New(seed, Options{Now: func() time.Time { return now }, Punctual: punctual})
+		for range 2000 {
+			record, _, category := g.Next(nil)
+			if category == "AuditLogs" {
+				var r struct{ Time time.Time }
+				if err := json.Unmarshal(record, &r); err != nil {
+					t.Fatal(err)
+				}
+				most = max(most, now.Sub(r.Time))
+			}
+			now = now.Add(time.Millisecond)
+		}
+		return most
+	}
+	if most := late(true); most < 0 || most > time.Second {
+		t.Errorf("a record is %v late", most)
+	}
+	if most := late(false); most < time.Minute {
+		t.Errorf("no record is more than %v late; there is nothing to be punctual about", most)
+	}
+}
