@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"sync"
 	"time"
-
-	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress"
 
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/sink/httpsink"
@@ -72,22 +70,10 @@ func (p *part) name(events []event.Event, more []byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:nameBytes])
 }
 
-// row is an event as Parquet holds it.
-type row struct {
-	ID       string `parquet:"id"`
-	Time     *int64 `parquet:"time,optional,timestamp(microsecond)"` // in UTC
-	LogType  string `parquet:"log_type,dict"`
-	Schema   string `parquet:"schema,dict"`
-	Source   string `parquet:"source,dict"`
-	Tenant   string `parquet:"tenant,dict"`
-	TenantID string `parquet:"tenant_id,dict"`
-	Data     []byte `parquet:"data,json"`
-}
-
 // encoder makes the content of blobs. It may be used concurrently.
 type encoder struct {
 	payloads *httpsink.Encoder
-	codec    compress.Codec // of Parquet; nil for NDJSON
+	tables   *sync.Pool // of *table, for Parquet; nil for NDJSON
 	// suffix and contentType are those of the blobs. Their Content-Encoding is not
 	// set: engines go by the name, and clients would decompress them a second time.
 	suffix, contentType string
@@ -95,9 +81,7 @@ type encoder struct {
 
 func newEncoder(format, compression string) *encoder {
 	if format == "parquet" {
-		e := &encoder{payloads: httpsink.NewEncoder("none"), suffix: ".parquet", contentType: "application/vnd.apache.parquet"}
-		e.codec = map[string]compress.Codec{"zstd": &parquet.Zstd, "gzip": &parquet.Gzip, "none": &parquet.Uncompressed}[compression]
-		return e
+		return &encoder{payloads: httpsink.NewEncoder("none"), tables: newTables(compression), suffix: ".parquet", contentType: "application/vnd.apache.parquet"}
 	}
 	e := &encoder{payloads: httpsink.NewEncoder(compression)}
 	switch compression {
@@ -115,8 +99,11 @@ func newEncoder(format, compression string) *encoder {
 func (c *encoder) encode(p *part, events []event.Event) (*httpsink.Payload, error) {
 	content := c.payloads.New()
 	var err error
-	if c.codec != nil {
-		err = c.writeParquet(content, p, events)
+	if c.tables != nil {
+		t := c.tables.Get().(*table) //nolint:forcetypeassert // nothing else is in it
+		if err = t.write(content, p, events); err == nil {
+			c.tables.Put(t)
+		}
 	} else {
 		for _, i := range p.index {
 			_, _ = content.Share(events[i].Data) // into memory: Finish returns the error
@@ -131,41 +118,4 @@ func (c *encoder) encode(p *part, events []event.Event) (*httpsink.Payload, erro
 		return nil, fmt.Errorf("make the file of %s: %w", p.folder, err)
 	}
 	return content, nil
-}
-
-// rowsAtOnce is how many rows are handed to the library at a time.
-const rowsAtOnce = 64
-
-func (c *encoder) writeParquet(to *httpsink.Payload, p *part, events []event.Event) error {
-	w := parquet.NewGenericWriter[row](to,
-		parquet.Compression(c.codec), parquet.CreatedBy("lazuli", "", ""),
-		// The smallest and the largest of the documents say nothing, and would be
-		// written whole.
-		parquet.SkipPageBounds("data"), parquet.SkipPageStatistics("data"),
-	)
-	var rows [rowsAtOnce]row
-	var times [rowsAtOnce]int64
-	for index := p.index; len(index) > 0; {
-		n := min(rowsAtOnce, len(index))
-		for k, i := range index[:n] {
-			e := &events[i]
-			origin := e.Origin
-			if origin == nil {
-				origin = &event.Origin{}
-			}
-			rows[k] = row{
-				ID: string(e.ID), LogType: e.LogType, Schema: e.Schema,
-				Source: origin.Source, Tenant: origin.Tenant, TenantID: origin.TenantID, Data: e.Data,
-			}
-			if !e.Time.IsZero() {
-				times[k] = e.Time.UnixMicro()
-				rows[k].Time = &times[k]
-			}
-		}
-		if _, err := w.Write(rows[:n]); err != nil {
-			return err
-		}
-		index = index[n:]
-	}
-	return w.Close()
 }
