@@ -87,9 +87,10 @@ func sinks(megabytes, rounds int, name, profiles string) error {
 		{"otlp", benchOTLP("gzip")},
 		{"otlp", benchOTLPOverGRPC("none")},
 		{"otlp", benchOTLPOverGRPC("gzip")},
-		{"blob", benchBlob("ndjson", "none")},
-		{"blob", benchBlob("ndjson", "zstd")},
-		{"blob", benchBlob("parquet", "zstd")},
+		{"blob", benchBlob("ndjson", "none", false)},
+		{"blob", benchBlob("ndjson", "zstd", false)},
+		{"blob", benchBlob("parquet", "zstd", false)},
+		{"blob", benchBlob("parquet", "zstd", true)},
 	} {
 		if !strings.Contains(s.name, name) {
 			continue
