@@ -20,6 +20,7 @@ import (
 	"github.com/lazuli-logs/lazuli/internal/sink"
 	"github.com/lazuli-logs/lazuli/internal/sink/elasticsearch/elastictest"
 	"github.com/lazuli-logs/lazuli/internal/sink/sinktest"
+	"github.com/lazuli-logs/lazuli/internal/sink/sinktest/victoriatest"
 )
 
 func open(t testing.TB, change func(*Config)) (*Sink, *elastictest.Server, *sinktest.Server) {
@@ -103,6 +104,48 @@ func TestMappingConflicts(t *testing.T) {
 	if n := len(elastic.Documents()); n != 2 {
 		t.Errorf("%d documents, want 2", n)
 	}
+}
+
+// A request that is refused as a whole costs only the event that is to blame, once
+// the server has shown that it takes bulk requests.
+func TestARequestIsBad(t *testing.T) {
+	s, elastic, _ := open(t, nil)
+	elastic.Unreadable = "bad-7\""
+	events := sinktest.Events("bad", 20, 300)
+	if err := s.Deliver(t.Context(), events); err == nil || errors.Is(err, sink.ErrRejected) {
+		t.Fatalf("Deliver() = %v; want to be tried again, since it can be a server without a bulk API", err)
+	}
+	if err := s.Deliver(t.Context(), sinktest.Events("good", 1, 300)); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Deliver(t.Context(), events)
+	var partial *sink.PartialError
+	if !errors.As(err, &partial) || len(partial.Failed) != 1 || !errors.Is(partial.Failed[7], sink.ErrRejected) || !strings.Contains(partial.Failed[7].Error(), "cannot read") {
+		t.Fatalf("Deliver() = %v; want one rejected, with the reason", err)
+	}
+	if stored, conflicts := elastic.Count(); stored != 20 || conflicts != 0 {
+		t.Errorf("%d documents, %d conflicts; want 20 and 0", stored, conflicts)
+	}
+}
+
+// VictoriaLogs refuses a request as a whole for one line that is too long for it.
+func TestALineTooLongForVictoriaLogs(t *testing.T) {
+	server := victoriatest.Start(t)
+	s, _, _ := open(t, func(c *Config) {
+		c.URLs = []string{server.URL + "/insert/elasticsearch"}
+		c.Headers = map[string]config.Secret{"VL-Time-Field": "@timestamp", "VL-Msg-Field": "message"}
+	})
+	events := sinktest.Events("a", 20, 300)
+	events[12] = sinktest.Events("long", 1, 300_000)[0]
+	if err := s.Deliver(t.Context(), events[:1]); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Deliver(t.Context(), events[1:])
+	var partial *sink.PartialError
+	if !errors.As(err, &partial) || len(partial.Failed) != 1 || !errors.Is(partial.Failed[11], sink.ErrRejected) {
+		t.Fatalf("Deliver() = %v; want the long one rejected", err)
+	}
+	server.Wait(t, 19)
 }
 
 func TestDocuments(t *testing.T) {

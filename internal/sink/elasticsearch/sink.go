@@ -42,6 +42,7 @@ type Sink struct {
 	bulk    string // path of its requests
 	now     func() time.Time
 	node    atomic.Uint32 // of cfg.URLs
+	taken   atomic.Bool   // a bulk request was taken: one that is bad is so for its events
 
 	mu        sync.Mutex
 	installed bool             // the template is there, or not wanted; guarded by mu
@@ -128,7 +129,8 @@ func (s *Sink) send(ctx context.Context, events []event.Event, first int, failed
 	if err != nil {
 		return all(err)
 	}
-	if answer.Status == http.StatusRequestEntityTooLarge && len(events) > 1 {
+	bad := answer.Status == http.StatusBadRequest // the request as a whole
+	if len(events) > 1 && (answer.Status == http.StatusRequestEntityTooLarge || bad && s.taken.Load()) {
 		half := len(events) / 2
 		err := s.send(ctx, events[:half], first, failed)
 		if other := s.send(ctx, events[half:], first+half, failed); err == nil || !errors.Is(other, err) {
@@ -136,8 +138,12 @@ func (s *Sink) send(ctx context.Context, events []event.Event, first int, failed
 		}
 		return err
 	}
-	if answer.Status == http.StatusBadRequest { // the request as a whole: no event is to blame
-		return all(fmt.Errorf("bulk request: %w", answer.Err()))
+	if bad {
+		err := fmt.Errorf("bulk request: %w", answer.Err())
+		if !s.taken.Load() { // the events need not be to blame
+			return all(err)
+		}
+		return all(fmt.Errorf("%w: %w", sink.ErrRejected, err))
 	}
 	if err := answer.Classify(s.now()); err != nil {
 		return all(s.explain(err))
@@ -146,6 +152,7 @@ func (s *Sink) send(ctx context.Context, events []event.Event, first int, failed
 	if err != nil {
 		return all(err)
 	}
+	s.taken.Store(true)
 	for i, err := range results {
 		failed[first+i] = err
 	}

@@ -31,6 +31,9 @@ type Server struct {
 	Authorization string
 	// MaxBody is http.max_content_length; 0: 100 MiB.
 	MaxBody int64
+	// Unreadable refuses a bulk request with such text in it as a whole, as VictoriaLogs
+	// does for a line that is too long.
+	Unreadable string
 	// Discard keeps only the ids.
 	Discard bool
 
@@ -131,6 +134,10 @@ type result struct {
 }
 
 func (s *Server) bulk(w http.ResponseWriter, body []byte, pipeline string) {
+	if s.Unreadable != "" && bytes.Contains(body, []byte(s.Unreadable)) {
+		refuse(w, 400, "parse_exception", "cannot read the request")
+		return
+	}
 	if len(body) == 0 || body[len(body)-1] != '\n' {
 		refuse(w, 400, "illegal_argument_exception", `The bulk request must be terminated by a newline [\n]`)
 		return
