@@ -78,6 +78,7 @@ func metric(address, name string) float64 {
 // TestTwoInstancesShareAHub lets two collectors balance eight partitions
 // through a blob container, kills one, and counts by id what both wrote.
 func TestTwoInstancesShareAHub(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for a claim to run out, a minute by the SDKs' rules")
 	}
