@@ -270,7 +270,7 @@ func setRest(node *outNode, spec *rowSpec) error {
 		return fmt.Errorf("as: rest goes with from: . and, beside it, only omit, rename and names")
 	}
 	tree, err := compileTree(spec.tree)
-	node.rest = tree
+	node.rest, node.spec = tree, spec
 	return err
 }
 
@@ -386,6 +386,7 @@ func (c *classCompiler) setFallback(node *outNode, a *ocsf.Attribute, spec *rowS
 	if len(spec.conds) > 0 {
 		return fmt.Errorf("a fallback has no conditions")
 	}
+	node.spec = spec
 	if a.Object == nil {
 		if !a.List {
 			return fmt.Errorf("fallback is for objects and lists; a value's last row is its fallback: write value")

@@ -103,6 +103,16 @@ func (n *outNode) name() string { return strings.TrimSuffix(string(n.key[2:]), `
 func (x *explainer) value(v int, n *outNode, path string) {
 	kind := x.doc.Nodes[v].Kind
 	switch {
+	case n.rest != nil:
+		x.add(path, v, rowSource(n.spec, 0), rowPlace(n.spec))
+	case n.fallback != nil && x.fellBack(n):
+		if kind == jsonscan.Array {
+			x.add(path, v, "constant", rowPlace(n.spec))
+			return
+		}
+		for c := range x.doc.Children(v) {
+			x.add(path+"."+string(x.doc.Key(c)), c, "constant", rowPlace(n.spec))
+		}
 	case kind == jsonscan.Array && n.attribute != nil && n.attribute.Object != nil:
 		i := 0
 		for c := range x.doc.Children(v) {
@@ -122,6 +132,14 @@ func (x *explainer) value(v int, n *outNode, path string) {
 	default:
 		x.leaf(v, n, path)
 	}
+}
+
+// fellBack says that n has no value but its fallback.
+func (x *explainer) fellBack(n *outNode) bool {
+	one := *n
+	one.fallback = nil
+	_, ok := x.w.appendMember(nil, &one, 0)
+	return !ok
 }
 
 // object explains an object that has its own rows, or that a row with each made.

@@ -92,3 +92,30 @@ func TestExplainNamesTheRow(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainNamesFallbacks: the constant that stands in for an object, and the
+// row that keeps what no other maps.
+func TestExplainNamesFallbacks(t *testing.T) {
+	w := compile(t, OCSF, DefaultOptions()).Worker()
+	var x jsonscan.Index
+	record := []byte(`{"time":"2026-03-04T05:06:07Z","category":"StorageRead","callerIpAddress":"192.0.2.10","properties":{"serviceType":"file"}}`)
+	if _, err := x.Scan(record); err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for _, f := range w.Explain(Input{Index: &x, Raw: record}).Fields {
+		file, _, _ := strings.Cut(f.Row, ":")
+		rows[f.Name] = strings.TrimSpace(f.From + " " + file)
+	}
+	for name, want := range map[string]string{
+		"actor.app_name":  "constant ocsf/storage.yaml",
+		"file.name":       "constant ocsf/storage.yaml",
+		"src_endpoint.ip": "callerIpAddress ocsf/caller.yaml", // it has a fallback too
+		"unmapped":        ". ocsf/base.yaml",
+		"class_uid":       "",
+	} {
+		if got, ok := rows[name]; got != want || !ok {
+			t.Errorf("%s: from %q, want %q", name, got, want)
+		}
+	}
+}

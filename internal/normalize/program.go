@@ -95,6 +95,7 @@ type outNode struct {
 	rest      *treeRule     // the member holds what no other one does
 	attribute *ocsf.Attribute
 	merged    []*outNode // what this one stands for, for Explain
+	spec      *rowSpec   // the row that gave fallback or rest, for Explain
 
 	place    string // of the row that made it, for errors
 	hash     uint32 // of key without the comma
