@@ -106,6 +106,9 @@ func (x *Index) AppendText(dst []byte, i int) []byte {
 // U+FFFD, everything else comes back from AppendUnescaped as it was. It is safe
 // for concurrent use, and dst must not overlap b.
 func AppendEscaped(dst, b []byte) []byte {
+	if len(b) <= shortText && plainLen(b) == len(b) {
+		return append(dst, b...)
+	}
 	// JSON holds a quote about every ten bytes, so runs are too short for one
 	// append each: eight bytes are stored whether or not all of them are wanted,
 	// and the length then moves over those that are.
@@ -172,6 +175,10 @@ func AppendEscaped(dst, b []byte) []byte {
 	}
 	return dst
 }
+
+// shortText is the length up to which a text is looked at before it is copied: most
+// short ones need no escapes.
+const shortText = 128
 
 // AppendEscapedValue appends value i as the content of a JSON string, as
 // AppendEscaped does with its bytes. It knows where the quotes are, so the runs

@@ -63,24 +63,35 @@ func isAddress(b []byte) bool {
 }
 
 func isIPv4(b []byte) bool {
-	for part := range 4 {
-		n, value := 0, 0
-		for n < len(b) && n < 4 && b[n]-'0' <= 9 {
-			value = value*10 + int(b[n]-'0')
-			n++
-		}
-		if n == 0 || n > 3 || value > 255 || n > 1 && b[0] == '0' {
-			return false
-		}
-		if b = b[n:]; part == 3 {
-			return len(b) == 0
-		}
-		if len(b) == 0 || b[0] != '.' {
-			return false
-		}
-		b = b[1:]
+	var address [16]byte
+	return readIPv4(b, &address)
+}
+
+// readIPv4 reads an address into the first four bytes.
+func readIPv4(b []byte, to *[16]byte) bool {
+	if len(b) > len("255.255.255.255") {
+		return false
 	}
-	return false
+	part, digits, value := 0, 0, 0
+	for _, c := range b {
+		if c == '.' {
+			if digits == 0 || part == 3 {
+				return false
+			}
+			to[part] = byte(value)
+			part, digits, value = part+1, 0, 0
+			continue
+		}
+		if c -= '0'; c > 9 || digits > 0 && value == 0 { // no zero goes before
+			return false
+		}
+		digits++
+		if value = value*10 + int(c); value > 255 {
+			return false
+		}
+	}
+	to[3] = byte(value)
+	return part == 3 && digits > 0
 }
 
 func isHexDigit(c byte) bool { return c-'0' <= 9 || (c|0x20)-'a' <= 5 }

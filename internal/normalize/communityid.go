@@ -5,8 +5,8 @@ import (
 	"crypto/sha1" //nolint:gosec // the specification says so; nothing is protected by it
 	"encoding/base64"
 	"encoding/binary"
+	"math"
 	"net/netip"
-	"strconv"
 )
 
 // stepCommunityID gives the Community ID, version 1 and seed 0, of a flow that
@@ -20,10 +20,15 @@ import (
 func stepCommunityID(w *Worker, text []byte, _ string) ([]byte, bool) {
 	var fields [5][]byte
 	for i := range fields {
-		var more bool
-		if fields[i], text, more = bytes.Cut(text, []byte{','}); more != (i < len(fields)-1) {
+		end := bytes.IndexByte(text, ',')
+		if (end >= 0) != (i < len(fields)-1) {
 			return nil, false
 		}
+		if end < 0 {
+			fields[i] = text
+			break
+		}
+		fields[i], text = text[:end], text[end+1:]
 	}
 	protocol, ok := protocolNumber(fields[4])
 	if !ok || protocol == 1 || protocol == 58 {
@@ -66,6 +71,9 @@ func stepCommunityID(w *Worker, text []byte, _ string) ([]byte, bool) {
 
 // protocolNumber returns the IANA number of a transport protocol.
 func protocolNumber(text []byte) (byte, bool) {
+	if n, ok := readNumber(text, 3); ok {
+		return byte(n), n <= math.MaxUint8
+	}
 	switch {
 	case foldEqual(text, "tcp") || foldEqual(text, "t"):
 		return 6, true
@@ -80,32 +88,32 @@ func protocolNumber(text []byte) (byte, bool) {
 	case foldEqual(text, "icmp"):
 		return 1, true
 	}
-	if len(text) == 0 || len(text) > 3 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(text), 10, 8)
-	return byte(n), err == nil
+	return 0, false
 }
 
 func parsePort(text []byte) (uint16, bool) {
-	if len(text) == 0 || len(text) > 5 {
+	n, ok := readNumber(text, 5)
+	return uint16(n), ok && n <= math.MaxUint16
+}
+
+// readNumber reads a text of one to most digits.
+func readNumber(text []byte, most int) (n int, ok bool) {
+	if len(text) == 0 || len(text) > most {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(string(text), 10, 16)
-	return uint16(n), err == nil
+	for _, c := range text {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = n*10 + int(c)
+	}
+	return n, true
 }
 
 // parseIP reads an address into 4 or 16 bytes.
 func parseIP(text []byte, to *[16]byte) (size int, ok bool) {
-	if isIPv4(text) {
-		for _, c := range text {
-			if c == '.' {
-				size++
-				continue
-			}
-			to[size] = to[size]*10 + c - '0'
-		}
-		return size + 1, true
+	if readIPv4(text, to) {
+		return 4, true
 	}
 	if !isAddress(text) {
 		return 0, false

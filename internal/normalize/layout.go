@@ -81,7 +81,7 @@ func (p *program) layOut() {
 	}
 	for i := range l.rules {
 		r := &l.rules[i]
-		r.simple = (r.steps != nil || r.finish != nil) && r.cases == nil && !r.typed
+		r.simple = (r.steps != nil || r.finish != nil || r.cases != nil) && !r.typed
 	}
 	c := chains{map[string]int32{}, map[string]int{}}
 	for i := range l.rules {

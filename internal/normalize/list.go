@@ -7,7 +7,7 @@ func (w *Worker) appendList(dst []byte, n *outNode) ([]byte, bool) {
 	dst = append(dst, '[')
 	l := listWriter{w: w, node: n, base: len(w.marks)}
 	for _, r := range n.rules {
-		if !w.holds(r.conds) {
+		if r.conds != nil && !w.holds(r.conds) {
 			continue
 		}
 		if r.format != nil {
@@ -48,27 +48,36 @@ func (l *listWriter) appendSource(dst []byte, r *rule, src *source) []byte {
 		if w.text, ok = w.appendSpecialText(w.text, src.special); ok {
 			dst = l.appendText(dst, r, w.text[mark:len(w.text):len(w.text)])
 		}
+	case src.isMember():
+		if n := w.slots[src.slot]; n >= 0 {
+			dst = l.appendNode(dst, r, n)
+		}
 	default:
 		for _, n := range w.collect(src) {
-			if r.cases != nil {
-				if text, ok := w.textOf(r.only, int(n)); ok {
-					dst = l.appendText(dst, r, text)
-				}
-				continue
-			}
-			if r.split != "" {
-				dst = l.appendParts(dst, r, n)
-				continue
-			}
-			out, start := l.separate(dst)
-			out, ok := w.appendValue(out, r, int(n))
-			if ok {
-				w.use(r, n)
-			}
-			dst = l.keep(out, len(dst), start, ok)
+			dst = l.appendNode(dst, r, n)
 		}
 	}
 	return dst
+}
+
+// appendNode appends the elements that a rule makes of node n.
+func (l *listWriter) appendNode(dst []byte, r *rule, n int32) []byte {
+	w := l.w
+	switch {
+	case r.cases != nil:
+		if text, ok := w.textOf(r.only, int(n)); ok {
+			return l.appendText(dst, r, text)
+		}
+		return dst
+	case r.split != "":
+		return l.appendParts(dst, r, n)
+	}
+	out, start := l.separate(dst)
+	out, ok := w.appendValue(out, r, int(n))
+	if ok {
+		w.use(r, n)
+	}
+	return l.keep(out, len(dst), start, ok)
 }
 
 // appendParts appends the parts of a text that holds several elements.

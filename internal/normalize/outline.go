@@ -18,7 +18,7 @@ import (
 // holds the first element: paths seldom lead to others. Values are not part of it.
 type outline struct {
 	places   []place // in the order of the record; the first is the record itself
-	closes   []int16 // as place.closes, at the end
+	closed   []int16 // objects and lists in the order in which they end
 	paths    []int16 // by their number, where the detector's paths lead; notFollowed until asked for
 	looks    []look  // the top-level members that detection reads
 	leaves   []int16 // the top-level members that hold nothing below them
@@ -31,8 +31,8 @@ type place struct {
 	name   string
 	length uint32 // of name
 	kind   placeKind
-	closes []int16 // the objects and lists that end before this place, the innermost first
-	end    int16   // the place after all that is in it
+	closes int16 // how many objects and lists end before this place
+	end    int16 // the place after all that is in it
 	// words are the first and the last 16 bytes of name. If it has fewer than eight,
 	// mask says which of the first word are of it.
 	words [4]uint64
@@ -182,7 +182,7 @@ func (w *Worker) match(o *outline) bool {
 	for len(w.at) < len(o.places) {
 		w.at = append(w.at, 0)
 	}
-	places := o.places
+	places, closed := o.places, o.closed
 	at := w.at[:len(places)]
 	end := nodes[w.node].Next
 	nodes = nodes[:end]
@@ -190,10 +190,11 @@ func (w *Worker) match(o *outline) bool {
 	i := uint32(w.node) + 1
 	for p := 1; p < len(places); p++ {
 		pl := &places[p]
-		if pl.closes != nil {
-			if i = o.close(nodes, at, pl.closes, i); i == 0 {
+		if pl.closes > 0 {
+			if i = o.close(nodes, at, closed[:pl.closes], i); i == 0 {
 				return false
 			}
+			closed = closed[pl.closes:]
 		}
 		if int(i) >= len(nodes) {
 			return false
@@ -228,7 +229,7 @@ func (w *Worker) match(o *outline) bool {
 		at[p] = int32(i)
 		i++
 	}
-	return o.close(nodes, at, o.closes, i) == end
+	return o.close(nodes, at, closed, i) == end
 }
 
 // close returns the node after places that end before node i, or 0 if they do not. A
@@ -253,11 +254,10 @@ func (w *Worker) learn(h uint64) *outline {
 		return nil
 	}
 	k.owed += outlineCost
-	o := &outline{places: make([]place, 1, 64)}
-	if !o.add(w.x, w.node, 0) {
+	o := newOutline(w.x, w.node)
+	if o == nil {
 		return nil
 	}
-	o.closes = append(o.closes, 0)
 	for range w.m.detector.paths {
 		o.paths = append(o.paths, notFollowed)
 	}
@@ -277,9 +277,24 @@ func (w *Worker) learn(h uint64) *outline {
 	return o
 }
 
-// add adds what is in node n, which is at place p. It returns false if the record
-// gets no outline: of two members with one name, which one counts depends on their
-// values.
+// newOutline returns the outline of record n, or nil if it gets none: of two members
+// with one name, which one counts depends on their values, and an empty name may
+// become another's.
+func newOutline(x *jsonscan.Index, n int) *outline {
+	o := &outline{places: make([]place, 1, 64)}
+	if !o.add(x, n, 0) {
+		return nil
+	}
+	for _, c := range o.closed {
+		if end := o.places[c].end; int(end) < len(o.places) {
+			o.places[end].closes++
+		}
+	}
+	o.closed = append(o.closed, 0)
+	return o
+}
+
+// add adds what is in node n, which is at place p, or returns false.
 func (o *outline) add(x *jsonscan.Index, n int, p int) bool {
 	o.places[p].kind = kindOfPlace(x.Nodes, n)
 	end := int(x.Nodes[n].Next)
@@ -290,11 +305,10 @@ func (o *outline) add(x *jsonscan.Index, n int, p int) bool {
 			return false
 		}
 		child := len(o.places)
-		o.places = append(o.places, place{closes: o.closes, name: string(x.Key(c)), length: node.KeyEnd - node.KeyStart})
-		o.closes = nil
+		o.places = append(o.places, place{name: string(x.Key(c)), length: node.KeyEnd - node.KeyStart})
 		pl := &o.places[child]
 		if o.places[p].kind == objectPlace {
-			if names[pl.name] {
+			if names[pl.name] || pl.name == "" {
 				return false
 			}
 			if names == nil {
@@ -307,7 +321,7 @@ func (o *outline) add(x *jsonscan.Index, n int, p int) bool {
 			return false
 		}
 		if o.places[child].kind != leaf {
-			o.closes = append(o.closes, int16(child))
+			o.closed = append(o.closed, int16(child))
 		}
 		if o.places[p].kind == listPlace {
 			break

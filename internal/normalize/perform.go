@@ -5,15 +5,15 @@ import "github.com/lazuli-logs/lazuli/internal/jsonscan"
 // perform appends what a script writes of the record, after a '{'.
 func (w *Worker) perform(dst []byte, s *script) []byte {
 	w.severity, w.dataset = s.told.severity, s.told.dataset
-	nodes, src := w.x.Nodes, w.x.Src
-	for i := range s.lines {
-		l := &s.lines[i]
+	nodes, src, lines := w.x.Nodes, w.x.Src, s.lines
+	for i := range lines {
+		l := &lines[i]
 		before := len(dst)
 		mark := before + int(l.head) // to which the line is cut back if there is no value
 		if l.loose && dst[before-1] == '{' && l.kind != closeLine {
-			dst = append(dst, l.text[1:]...)
+			dst = append(dst, l.text.whole[1:]...)
 		} else {
-			dst = append(dst, l.text...)
+			dst = l.text.append(dst)
 		}
 		ok := true
 		switch l.kind {
@@ -29,7 +29,7 @@ func (w *Worker) perform(dst []byte, s *script) []byte {
 			if node.Kind >= jsonscan.Object || node.Flags&jsonscan.NotUTF8 != 0 || !l.only.has(node.Kind) {
 				dst, ok = w.appendValue(dst, l.rule, int(n))
 			} else if ok = node.Kind != jsonscan.String || node.End-node.Start > 2; ok {
-				dst = append(dst, src[node.Start:node.End]...)
+				dst = appendRun(dst, src, int(node.Start), int(node.End))
 			}
 		case ruleLine:
 			if n := w.slots[l.slot]; n >= 0 {
@@ -51,10 +51,10 @@ func (w *Worker) perform(dst []byte, s *script) []byte {
 		case leafLine:
 			node := &nodes[w.at[l.place]]
 			switch {
-			case node.Kind == jsonscan.Null || l.unless != 0 && w.open[l.level].has&l.unless != 0:
+			case node.Kind == jsonscan.Null || l.bit != 0 && w.open[l.level].has&l.bit != 0:
 				dst = dst[:mark]
 			case node.Kind < jsonscan.Object && node.Flags&jsonscan.NotUTF8 == 0:
-				dst = append(dst, src[node.Start:node.End]...)
+				dst = appendRun(dst, src, int(node.Start), int(node.End))
 			default:
 				dst = w.appendTree(dst, int(w.at[l.place]), l.tree)
 			}
@@ -105,19 +105,19 @@ func (w *Worker) performMember(dst []byte, l *line, mark int) (out []byte, ok bo
 	case memberLine: // it writes its key itself
 		return w.appendMember(dst[:mark], l.node, len(l.node.key)-(len(dst)-mark))
 	case closeLine:
-		if ok = dst[len(dst)-1] != '{'; ok && l.check != nil {
-			ok = l.check.met(w.open[l.level+1].has)
+		if ok = dst[len(dst)-1] != '{'; ok && l.end.check != nil {
+			ok = l.end.check.met(w.open[l.level+1].has)
 		}
 		if ok {
 			return append(dst, '}'), true
 		}
 		dst = w.cutBack(dst, w.open[l.level].mark)
-		if ok = l.back != ""; ok {
+		if ok = l.end.back != ""; ok {
 			from := 0
 			if l.loose && dst[len(dst)-1] == '{' {
 				from = 1
 			}
-			dst = append(dst, l.back[from:]...)
+			dst = append(dst, l.end.back[from:]...)
 		}
 	}
 	return dst, ok

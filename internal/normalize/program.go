@@ -150,7 +150,7 @@ type rule struct {
 	argument string   // of finish
 	tree     *treeRule
 
-	simple bool      // it has steps or finish, and neither cases nor a type
+	simple bool      // it has steps, cases or finish, and no type
 	typed  bool      // the value is made one of typ
 	typ    ocsf.Type // of the attribute
 	keeps  bool      // nothing of the value is lost

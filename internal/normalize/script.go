@@ -42,22 +42,26 @@ type script struct {
 // line writes a part of the document: what comes before a member in any case, and the
 // member with its key, if it has a value.
 type line struct {
-	text   string // `},"name":`
-	head   int32  // how much of text comes in any case
-	kind   lineKind
-	loose  bool // the member may be the first of its object, and then goes without the comma
-	tells  tells
-	level  uint8
-	only   kindSet
-	place  int16 // of a leaf or branch
-	slot   int16
-	rule   *rule
-	node   *outNode
-	tree   *treeRule
-	bit    uint64 // of the member among those that checks ask for, or of those that are there from the start
-	check  *objectChecks
-	unless uint64 // of a leaf: members whose name it has; if one of them is there it is not
-	back   string // what stands for an object that is not there, with its key
+	text  aText // `},"name":`
+	node  *outNode
+	rule  *rule
+	tree  *treeRule
+	end   *lineEnd // of a line that closes an object
+	bit   uint64   // the member's among those that are asked for; of an object that opens, those that are always in it
+	head  int32    // how much of text comes in any case
+	slot  int16
+	place int16 // of a leaf or branch; if there is a member of those in bit, it is left out
+	kind  lineKind
+	loose bool // the member may be the first of its object, and then goes without the comma
+	tells tells
+	level uint8
+	only  kindSet
+}
+
+// lineEnd is how an object ends that may turn out to be nothing.
+type lineEnd struct {
+	check *objectChecks
+	back  string // what stands for it if it is, with its key
 }
 
 type lineKind uint8
@@ -201,6 +205,10 @@ func (r *reading) script(w *Worker, root *outNode) *script {
 	if b.members(root, 0); b.failed || len(root.trees) > 0 {
 		s.none = true
 	} else {
+		b.forget(0)
+		for i := range b.lines {
+			b.lines[i].text = newText(b.lines[i].text.whole)
+		}
 		s.lines, s.tail, s.told = slices.Clip(b.lines), string(b.head), told{w.severity, w.dataset}
 	}
 	w.severity, w.dataset = before.severity, before.dataset
@@ -231,7 +239,7 @@ func (b *scripter) text(key []byte, bit uint64) {
 	case b.first:
 		b.head = append(b.head, key[1:]...)
 	default:
-		b.add(line{kind: textLine, text: string(key)})
+		b.add(line{kind: textLine, text: aText{whole: string(key)}})
 	}
 	b.first, b.some = false, true
 }
@@ -240,10 +248,13 @@ func (b *scripter) text(key []byte, bit uint64) {
 // the line is loose, nothing.
 func (b *scripter) add(l line) {
 	if b.first {
-		l.text, l.back = cutFirst(l.text), cutFirst(l.back)
+		l.text.whole = cutFirst(l.text.whole)
+		if l.end != nil {
+			l.end.back = cutFirst(l.end.back)
+		}
 	}
 	l.loose = !b.first && !b.some
-	l.put(b.head)
+	l.follow(b.head)
 	b.head = b.head[:0]
 	b.lines = append(b.lines, l)
 	b.first = false
@@ -252,9 +263,9 @@ func (b *scripter) add(l line) {
 
 func cutFirst(s string) string { return s[min(1, len(s)):] }
 
-// put puts what comes in any case before the text of the line.
-func (l *line) put(head []byte) {
-	l.text = string(head) + l.text
+// follow puts what comes in any case before the text of the line.
+func (l *line) follow(head []byte) {
+	l.text.whole = string(head) + l.text.whole
 	l.head += int32(len(head))
 }
 
@@ -262,7 +273,7 @@ func (l *line) put(head []byte) {
 func (b *scripter) join(o *scripter) {
 	for i := range o.lines {
 		if i == 0 {
-			o.lines[0].put(b.head)
+			o.lines[0].follow(b.head)
 			b.head = b.head[:0]
 		}
 		b.lines = append(b.lines, o.lines[i])
@@ -287,7 +298,7 @@ func (b *scripter) members(n *outNode, level int) {
 }
 
 func (b *scripter) member(m *outMember, level int, bit uint64) {
-	l := line{text: string(m.node.key), tells: m.tells, level: uint8(level), node: m.node, bit: bit}
+	l := line{text: aText{whole: string(m.node.key)}, tells: m.tells, level: uint8(level), node: m.node, bit: bit}
 	switch m.kind {
 	case fixedMember:
 		if m.tells != nothing {
@@ -442,8 +453,11 @@ func (b *scripter) object(n *outNode, level int, bit uint64) {
 		return
 	}
 	if len(n.trees) > 0 && !in.trees(n, level+1) {
-		b.add(line{kind: memberLine, text: string(n.key), level: uint8(level), node: n, bit: bit})
+		b.add(line{kind: memberLine, text: aText{whole: string(n.key)}, level: uint8(level), node: n, bit: bit})
 		return
+	}
+	if n.checks == nil && !in.names {
+		in.forget(level + 1)
 	}
 	if in.names {
 		in.lines = slices.Insert(in.lines, 0, line{kind: startLine, level: uint8(level + 1)})
@@ -464,17 +478,26 @@ func (b *scripter) object(n *outNode, level int, bit uint64) {
 		}
 	default:
 		before := *b
-		b.add(line{kind: openLine, text: string(key), level: uint8(level), bit: in.static})
+		b.add(line{kind: openLine, text: aText{whole: string(key)}, level: uint8(level), bit: in.static})
 		b.may = before.may
 		b.join(in)
-		end := line{kind: closeLine, level: uint8(level), bit: bit, check: n.checks}
+		end := line{kind: closeLine, level: uint8(level), bit: bit, end: &lineEnd{check: n.checks}}
 		if n.fallback != nil {
-			end.back = string(n.key) + string(n.fallback)
+			end.end.back = string(n.key) + string(n.fallback)
 		}
 		b.first, b.some = before.first, before.some
 		b.add(end)
 		if n.fallback != nil {
 			b.some, b.static = true, b.static|bit
+		}
+	}
+}
+
+// forget leaves out which members there are of an object that nobody asks about.
+func (b *scripter) forget(level int) {
+	for i := range b.lines {
+		if l := &b.lines[i]; int(l.level) == level && l.kind != openLine {
+			l.bit = 0
 		}
 	}
 }
@@ -538,16 +561,16 @@ func (b *scripter) branch(p int, t *treeRule, taken map[string]uint64, level int
 		if m.omitted() {
 			continue
 		}
-		l := line{kind: leafLine, text: string(m.key), place: int16(c), tree: m.below, level: uint8(level)}
-		bit, found := taken[l.text]
-		taken[l.text] = byTree
+		l := line{kind: leafLine, text: aText{whole: string(m.key)}, place: int16(c), tree: m.below, level: uint8(level)}
+		bit, found := taken[l.text.whole]
+		taken[l.text.whole] = byTree
 		switch {
 		case found && bit == byTree:
 			return false
 		case found && b.static&bit != 0:
 			continue
 		case found:
-			l.unless = bit
+			l.bit = bit
 			b.names = true
 			b.add(l)
 		case o.places[c].kind == leaf:
@@ -555,13 +578,13 @@ func (b *scripter) branch(p int, t *treeRule, taken map[string]uint64, level int
 		default:
 			in := &scripter{w: b.w, r: b.r, first: true}
 			if o.places[c].kind == objectPlace && in.branch(c, m.below, map[string]uint64{}, level+1) {
-				b.text([]byte(l.text+"{"), 0)
+				b.text([]byte(l.text.whole+"{"), 0)
 				b.join(in)
 				b.head = append(b.head, '}')
 				continue
 			}
-			b.text([]byte(l.text), 0)
-			l.kind, l.text = branchLine, ""
+			b.text([]byte(l.text.whole), 0)
+			l.kind, l.text = branchLine, aText{}
 			b.add(l)
 		}
 	}

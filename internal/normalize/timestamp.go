@@ -22,6 +22,9 @@ func parseTime(b []byte) (t time.Time, canonical, ok bool) {
 	if len(b) < 8 {
 		return t, false, false
 	}
+	if t, canonical, ok = parseUsual(b); ok {
+		return t, canonical, true
+	}
 	p := timeParser{b: b}
 	first, n := p.digits(10)
 	switch {
@@ -33,6 +36,53 @@ func parseTime(b []byte) (t time.Time, canonical, ok bool) {
 		return p.unix(first)
 	}
 	return t, false, false
+}
+
+// parseUsual reads 2022-01-24T05:10:08.6816663Z, with three to nine decimals, and the
+// same with +00:00: what most records have. Anything else it leaves to the others.
+func parseUsual(b []byte) (t time.Time, canonical, ok bool) {
+	end := len(b)
+	if end < len("2022-01-24T05:10:08.681Z") {
+		return t, false, false
+	}
+	if canonical = b[end-1] == 'Z'; canonical {
+		end--
+	} else if end -= len("+00:00"); string(b[end:]) != "+00:00" {
+		return t, false, false
+	}
+	decimals := end - len("2022-01-24T05:10:08.")
+	if decimals < 3 || decimals > 9 || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[19] != '.' {
+		return t, false, false
+	}
+	wrong := byte(0) // more than 9 if a byte was no digit
+	two := func(i int) int {
+		tens, ones := b[i]-'0', b[i+1]-'0'
+		wrong = max(wrong, tens, ones)
+		return int(tens)*10 + int(ones)
+	}
+	year, month, day := two(0)*100+two(2), two(5), two(8)
+	hour, minute, second := two(11), two(14), two(17)
+	nanos := 0
+	for _, c := range b[20:end] {
+		wrong = max(wrong, c-'0')
+		nanos = nanos*10 + int(c-'0')
+	}
+	for range 9 - decimals {
+		nanos *= 10
+	}
+	if wrong > 9 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+		return t, false, false
+	}
+	return time.Unix(unixDay(year, month, day)*86400+int64(hour*3600+minute*60+second), int64(nanos)).UTC(), canonical, true
+}
+
+// unixDay returns the days since 1970 of a day of the Gregorian calendar, from the
+// year 0 on. It counts years from March, so that the leap day is the last.
+func unixDay(year, month, day int) int64 {
+	if month <= 2 {
+		year, month = year-1, month+12
+	}
+	return int64(365*year + (year+400)/4 - (year+400)/100 + (year+400)/400 - 97 + (153*(month-3)+2)/5 + day - 719469)
 }
 
 type timeParser struct {
@@ -229,17 +279,27 @@ func daysIn(year, month int) int {
 // appendTime appends t as RFC 3339 in UTC with as many decimals as it needs,
 // at least three.
 func appendTime(dst []byte, t time.Time) []byte {
-	start := len(dst)
-	dst = t.UTC().AppendFormat(dst, time.RFC3339Nano) // the one layout with a path of its own
-	const whole = len("2006-01-02T15:04:05")
-	digits := len(dst) - 1
-	if digits == start+whole {
-		dst[digits] = '.'
-		dst = append(dst, "000Z"...)
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(dst, "2006-01-02T15:04:05.000000000Z")
 	}
-	for len(dst) < start+whole+len(".000Z") {
-		dst[len(dst)-1] = '0'
-		dst = append(dst, 'Z')
+	hour, minute, second := t.Clock()
+	dst = appendTwo(appendTwo(dst, year/100), year%100)
+	dst = appendTwo(append(dst, '-'), int(month))
+	dst = appendTwo(append(dst, '-'), day)
+	dst = appendTwo(append(dst, 'T'), hour)
+	dst = appendTwo(append(dst, ':'), minute)
+	dst = appendTwo(append(dst, ':'), second)
+	dst = append(dst, '.')
+	for rest, unit := t.Nanosecond(), 100_000_000; rest > 0 || unit >= 1_000_000; unit /= 10 {
+		dst = append(dst, byte('0'+rest/unit))
+		rest %= unit
+		if unit == 1 {
+			break
+		}
 	}
-	return dst
+	return append(dst, 'Z')
 }
+
+func appendTwo(dst []byte, v int) []byte { return append(dst, byte('0'+v/10), byte('0'+v%10)) }

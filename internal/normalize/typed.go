@@ -29,6 +29,17 @@ func (w *Worker) appendTyped(dst []byte, r *rule, n int) ([]byte, bool) {
 			return w.appendTree(dst, n, plainTrees[keepNames]), true
 		}
 	}
+	if node := &w.x.Nodes[n]; kind == jsonscan.String && node.Flags&(jsonscan.Escaped|jsonscan.NotUTF8) == 0 && r.cases == nil {
+		text := w.x.Src[node.Start+1 : node.End-1]
+		if len(text) == 0 || !r.only.has(kind) {
+			return dst, false
+		}
+		text, ok := w.step(r, text)
+		if !ok {
+			return dst, false
+		}
+		return w.appendTypedText(dst, r.typ, text, true)
+	}
 	text, ok := w.textOf(r.only, n)
 	if !ok {
 		return dst, false

@@ -19,7 +19,7 @@ func (w *Worker) appendUnused(dst []byte, t *treeRule) ([]byte, bool) {
 	}
 	switch w.x.Nodes[w.node].Kind {
 	case jsonscan.Object:
-		return w.appendUnusedObject(dst, w.node, t)
+		return w.appendUnusedObject(dst, w.node, t, w.outline != nil)
 	case jsonscan.Null:
 		return dst, false
 	}
@@ -43,13 +43,18 @@ func (w *Worker) anyUsed(first, end int) bool {
 	return false
 }
 
-func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule) ([]byte, bool) {
+// appendUnusedObject does it for object n, which is distinct if no name in it can stand
+// there twice: the outline of a record says so of all but what is in lists.
+func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule, distinct bool) ([]byte, bool) {
+	plain := t.naming == keepNames && t.names.len == 0
+	if plain && distinct {
+		return w.appendUnusedPlain(dst, n, t)
+	}
 	dst = append(dst, '{')
 	opening, comma := len(dst), 1
 	guard := nameGuard{w: w}
 	guard.open()
 	nodes := w.x.Nodes
-	plain := t.naming == keepNames && t.names.len == 0
 	m := &w.members[0]
 	for c := n + 1; c < int(nodes[n].Next); c = int(nodes[c].Next) {
 		if w.isEmptyOrUsed(c) {
@@ -79,7 +84,7 @@ func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule) ([]byte, boo
 		}
 		named := len(dst)
 		var ok bool
-		if dst, ok = w.appendUnusedValue(dst, c, below); !ok {
+		if dst, ok = w.appendUnusedValue(dst, c, below, false); !ok {
 			dst = dst[:mark]
 			continue
 		}
@@ -88,6 +93,58 @@ func (w *Worker) appendUnusedObject(dst []byte, n int, t *treeRule) ([]byte, boo
 	}
 	guard.close()
 	return append(dst, '}'), len(dst) > opening
+}
+
+// appendUnusedPlain does it for an object with distinct names that stay as they are.
+// Members that stand side by side in the record, without objects and lists, go over at
+// once.
+func (w *Worker) appendUnusedPlain(dst []byte, n int, t *treeRule) ([]byte, bool) {
+	dst = append(dst, '{')
+	opening := len(dst)
+	nodes, src := w.x.Nodes, w.x.Src
+	run := src[:0] // what is to go over
+	first, last := 0, 0
+	for c := n + 1; c < int(nodes[n].Next); c = int(nodes[c].Next) {
+		if w.isEmptyOrUsed(c) {
+			continue
+		}
+		node := &nodes[c]
+		name := int(node.KeyStart) - 1
+		tight := node.KeyEnd+2 == node.Start
+		if tight && node.Kind < jsonscan.Object && node.Flags&jsonscan.NotUTF8 == 0 {
+			if len(run) == 0 || name != last+1 {
+				dst = appendMembersAsTheyAre(dst, opening, run)
+				first = name
+			}
+			last = int(node.End)
+			run = src[first:last]
+			continue
+		}
+		dst = appendMembersAsTheyAre(dst, opening, run)
+		run = run[:0]
+		mark := len(dst)
+		if mark > opening {
+			dst = append(dst, ',')
+		}
+		dst = append(append(dst, src[name:node.KeyEnd+1]...), ':')
+		var ok bool
+		if dst, ok = w.appendUnusedValue(dst, c, t, true); !ok {
+			dst = dst[:mark]
+		}
+	}
+	dst = appendMembersAsTheyAre(dst, opening, run)
+	return append(dst, '}'), len(dst) > opening
+}
+
+// appendMembersAsTheyAre appends members to the object that was opened at opening.
+func appendMembersAsTheyAre(dst []byte, opening int, members []byte) []byte {
+	if len(members) == 0 {
+		return dst
+	}
+	if len(dst) > opening {
+		dst = append(dst, ',')
+	}
+	return append(dst, members...)
 }
 
 func (w *Worker) isEmptyOrUsed(c int) bool {
@@ -101,13 +158,13 @@ func (w *Worker) isEmptyOrUsed(c int) bool {
 	return node.Kind >= jsonscan.Object && int(node.Next) == c+1
 }
 
-func (w *Worker) appendUnusedValue(dst []byte, c int, t *treeRule) ([]byte, bool) {
+func (w *Worker) appendUnusedValue(dst []byte, c int, t *treeRule, distinct bool) ([]byte, bool) {
 	node := &w.x.Nodes[c]
 	switch {
 	case node.Kind < jsonscan.Object:
 		return w.appendJSON(dst, c), true
 	case node.Kind == jsonscan.Object:
-		return w.appendUnusedObject(dst, c, t)
+		return w.appendUnusedObject(dst, c, t, distinct)
 	case !w.anyUsed(c+1, int(node.Next)):
 		return w.appendTree(dst, c, t), true
 	}
@@ -122,7 +179,7 @@ func (w *Worker) appendUnusedValue(dst []byte, c int, t *treeRule) ([]byte, bool
 			dst = append(dst, ',')
 		}
 		var ok bool
-		if dst, ok = w.appendUnusedValue(dst, i, t); !ok {
+		if dst, ok = w.appendUnusedValue(dst, i, t, false); !ok {
 			dst = dst[:mark]
 		}
 	}

@@ -48,11 +48,16 @@ func (w *Worker) appendSimple(dst []byte, r *rule, text []byte) ([]byte, bool) {
 			return dst, false
 		}
 	}
-	if r.finish != nil {
+	switch {
+	case r.cases != nil:
+		if literals := r.cases.find(w, text); literals != nil {
+			return append(dst, literals[0]...), true
+		}
+		return dst, false
+	case r.finish != nil:
 		return r.finish(w, dst, text, r.argument)
 	}
-	dst = append(append(dst, '"'), text...)
-	return append(dst, '"'), true
+	return append(appendRun(append(dst, '"'), text, 0, len(text)), '"'), true
 }
 
 // holdsObjects tells whether node n is an object, or an array of anything but

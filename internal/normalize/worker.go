@@ -180,11 +180,19 @@ func (w *Worker) appendDocument(dst []byte, p *program) []byte {
 	return append(dst, '}')
 }
 
+// noSlots are slots with nothing in them.
+var noSlots = func() (none [64]int32) {
+	for i := range none {
+		none[i] = -1
+	}
+	return none
+}()
+
 // openSlots makes room for n slots with nothing in them.
 func (w *Worker) openSlots(n int) {
 	start := len(w.slotRoom)
-	for range n {
-		w.slotRoom = append(w.slotRoom, -1)
+	for left := n; left > 0; left -= len(noSlots) {
+		w.slotRoom = append(w.slotRoom, noSlots[:min(left, len(noSlots))]...)
 	}
 	w.slots = w.slotRoom[start:len(w.slotRoom):len(w.slotRoom)]
 }
