@@ -17,6 +17,7 @@ var environment = config.Environment{
 	LookupEnv: func(name string) (string, bool) {
 		value, ok := map[string]string{
 			"EVENT_HUB":      "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=lazuli;SharedAccessKey=aW52ZW50ZWQ=;EntityPath=insights-logs",
+			"ACTIVITY_HUB":   "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=lazuli;SharedAccessKey=aW52ZW50ZWQ=",
 			"CONTOSO_SECRET": "invented", "REDACT_KEY": "invented", "KAFKA_PASSWORD": "invented",
 			"STORAGE": "DefaultEndpointsProtocol=https;AccountName=contosologs;AccountKey=aW52ZW50ZWQ=;EndpointSuffix=core.windows.net",
 		}[name]
@@ -29,9 +30,11 @@ func TestReference(t *testing.T) {
 	catalog := component.Catalog()
 	configtest.Catalog(t, catalog, environment)
 	configtest.Pages(t, catalog, filepath.Join("..", ".."), *update)
-	examples, err := filepath.Glob("../../examples/*.yaml")
-	if err != nil {
-		t.Fatal(err)
+	for _, pattern := range []string{"../../examples/*.yaml", "../source/*/example.yaml"} {
+		examples, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		configtest.Examples(t, catalog, environment, examples...)
 	}
-	configtest.Examples(t, catalog, environment, examples...)
 }

@@ -1,32 +1,11 @@
 package loganalytics
 
 import (
-	"flag"
 	"strings"
 	"testing"
 
 	"github.com/lazuli-logs/lazuli/internal/config"
-	"github.com/lazuli-logs/lazuli/internal/config/configtest"
 )
-
-var update = flag.Bool("update", false, "write the option table of README.md")
-
-// sinkStub stands in for any sink: this package knows none.
-type sinkStub struct{}
-
-func (*sinkStub) Validate(*config.Report) {}
-
-func TestReadmeAndExample(t *testing.T) {
-	settings := func() config.Component { c := DefaultConfig(); return &c }
-	configtest.Page(t, "README.md", config.OptionTable(settings()), *update)
-	configtest.Examples(t, config.Catalog{
-		Sources: config.Kinds{"log_analytics": settings},
-		Sinks:   config.Kinds{"stdout": func() config.Component { return &sinkStub{} }},
-	}, config.Environment{
-		LookupEnv: func(string) (string, bool) { return "", false },
-		ReadFile:  func(string) ([]byte, error) { return []byte("an~invented~secret\n"), nil },
-	}, "example.yaml")
-}
 
 func TestMistakesAreExplained(t *testing.T) {
 	const workspace = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
