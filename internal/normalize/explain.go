@@ -155,15 +155,29 @@ func (x *explainer) object(v int, n *outNode, path string) {
 		found := false
 		for i := first; i < end && !found; i++ {
 			out, ok := x.w.appendEach(nil, each, x.w.items[i])
-			found = ok && string(out) == string(x.doc.Value(v))
+			if found = ok && string(out) == string(x.doc.Value(v)); found {
+				x.add(path+".*", v, "each "+each.spec.each, rowPlace(each.spec))
+				x.inside(each, x.w.items[i], func() { x.members(v, each.sub.root, path+".") })
+			}
 		}
 		x.w.items = x.w.items[:first]
 		if found {
-			x.add(path+".*", v, "each "+each.spec.each, rowPlace(each.spec))
 			return
 		}
 	}
 	x.members(v, n, path+".")
+}
+
+// inside calls f while the paths of each lead from node n, as in appendEach.
+func (x *explainer) inside(each *eachRule, n int32, f func()) {
+	w := x.w
+	slots, present, node, room := w.slots, w.present, w.node, len(w.slotRoom)
+	w.present = alwaysPresent
+	w.openSlots(each.sub.slots)
+	w.node = int(n)
+	w.load(&each.sub)
+	f()
+	w.slots, w.present, w.node, w.slotRoom = slots, present, node, w.slotRoom[:room]
 }
 
 // leaf explains a value that rows set: the first that makes it alone.

@@ -119,3 +119,29 @@ func TestExplainNamesFallbacks(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainNamesRowsOfEach: the row that makes objects of items, and those
+// that set their members.
+func TestExplainNamesRowsOfEach(t *testing.T) {
+	w := compile(t, OCSF, DefaultOptions()).Worker()
+	var x jsonscan.Index
+	record := []byte(`{"time":"2026-03-04T05:06:07Z","category":"AuditLogs","operationName":"Remove member from role","properties":{"category":"RoleManagement","targetResources":[{"id":"u1","type":"User","userPrincipalName":"ada@example.org"},{"id":"r1","type":"Role"}]}}`)
+	if _, err := x.Scan(record); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]ExplainedField{}
+	for _, f := range w.Explain(Input{Index: &x, Raw: record}).Fields {
+		got[f.Name] = f
+	}
+	for _, want := range []ExplainedField{
+		{Name: "user.*", Value: `{"email_addr":"ada@example.org","name":"ada@example.org","type":"User","type_id":1,"uid":"u1"}`, From: "each properties.targetResources[*]"},
+		{Name: "user.uid", Value: `"u1"`, From: "id"},
+		{Name: "user.type", Value: `"User"`, From: "type"},
+		{Name: "resources[0].uid", Value: `"r1"`, From: "id"},
+	} {
+		f := got[want.Name]
+		if f.From != want.From || f.Row == "" || f.Value != want.Value {
+			t.Errorf("%s: got %+v, want %+v", want.Name, f, want)
+		}
+	}
+}
