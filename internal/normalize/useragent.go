@@ -73,6 +73,18 @@ func (w *Worker) parseUserAgent(text []byte) {
 		return
 	}
 	a := userAgent{source: text, name: "Other", device: "Other"}
+	header := text
+	if bytes.IndexByte(text, ' ') < 0 && bytes.IndexByte(text, '+') >= 0 {
+		// As IIS logs it: its lines have blanks between fields.
+		mark := len(w.text)
+		w.text = append(w.text, text...)
+		text = w.text[mark:len(w.text):len(w.text)]
+		for i, c := range text {
+			if c == '+' {
+				text[i] = ' '
+			}
+		}
+	}
 	for i := range agentMarks {
 		m := &agentMarks[i]
 		if at := bytes.Index(text, []byte(m.mark)); at >= 0 && (m.also == "" || bytes.Contains(text, []byte(m.also))) {
@@ -105,14 +117,14 @@ func (w *Worker) parseUserAgent(text []byte) {
 		break
 	}
 	w.agent = a
-	if len(text) > rememberedLength {
+	if len(header) > rememberedLength {
 		return
 	}
 	if w.agents == nil || len(w.agents) == rememberedAgents {
 		w.agents = make(map[string]userAgent, rememberedAgents)
 	}
 	a.source, a.version, a.osVersion = nil, bytes.Clone(a.version), bytes.Clone(a.osVersion)
-	w.agents[string(text)] = a
+	w.agents[string(header)] = a
 }
 
 // versionAt returns the version that s begins with: up to parts numbers, with
