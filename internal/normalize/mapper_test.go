@@ -250,15 +250,26 @@ func TestRaw(t *testing.T) {
 }
 
 func TestRepairsAndOriginAreShown(t *testing.T) {
-	w := compile(t, ECS, DefaultOptions()).Worker()
-	in := Input{Repairs: []string{"cut_tail", "raw_control"}, Origin: &event.Origin{Source: "archive", Tenant: "contoso"}, Enqueued: time.Unix(1, 0)}
-	got, _ := append1(t, w, in, `{"time":"2026-03-04T05:06:07Z"}`)
-	for _, want := range []string{
-		`"lazuli":{"log_type":"unknown","repairs":["cut_tail","raw_control"],"source":"archive","tenant":"contoso"}`,
-		`"tags":["lazuli_repaired"]`,
+	in := Input{Repairs: []string{"cut_tail", "raw_control"}, Origin: &event.Origin{Source: "archive", Tenant: "contoso", TenantID: "11111111-2222-3333-4444-555555555555"}, Enqueued: time.Unix(1, 0)}
+	for schema, wants := range map[Schema][]string{
+		ECS: {
+			`"lazuli":{"log_type":"unknown","repairs":["cut_tail","raw_control"],"source":"archive","tenant":"contoso"}`,
+			`"tags":["lazuli_repaired"]`,
+			`"azure":{"platformlogs":{"event_category":"Administrative"},"tenant_id":"11111111-2222-3333-4444-555555555555"}`,
+			`"cloud":{"account":{"id":"11111111-2222-3333-4444-555555555555"},`,
+		},
+		OCSF: {
+			`"labels":["repaired"]`,
+			`"source":"archive"`,
+			`"tags":[{"name":"log_type","value":"unknown"},{"name":"tenant","value":"contoso"}]`,
+			`"tenant_uid":"11111111-2222-3333-4444-555555555555"`,
+		},
 	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("lacks %s: %s", want, got)
+		got, _ := append1(t, compile(t, schema, DefaultOptions()).Worker(), in, `{"time":"2026-03-04T05:06:07Z"}`)
+		for _, want := range wants {
+			if !strings.Contains(got, want) {
+				t.Errorf("lacks %s: %s", want, got)
+			}
 		}
 	}
 }
