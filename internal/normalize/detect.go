@@ -23,7 +23,7 @@ type logType struct {
 	place  string // where it is defined, for Explain
 	number int
 	id     [][]memberPath // alternatives; all parts of one make an id
-	times  [][]segment    // of its own, before timeMembers
+	times  []memberPath   // of its own, before timeMembers; they may lead into lists
 	expand []memberPath
 	where  []whereCond // what a record must have beside the category
 }
@@ -122,7 +122,7 @@ func (d *detector) define(file string, spec logTypeSpec) error {
 		if err != nil || len(path) == 0 {
 			return fail("time", fmt.Errorf("path %q must name a member", s))
 		}
-		t.times = append(t.times, path)
+		t.times = append(t.times, d.number(s, path))
 	}
 	for _, s := range spec.expand {
 		path, err := d.path(s)
@@ -176,12 +176,16 @@ func (d *detector) path(s string) (memberPath, error) {
 	if err != nil {
 		return memberPath{}, err
 	}
+	return d.number(s, segments), nil
+}
+
+func (d *detector) number(s string, segments []segment) memberPath {
 	number := slices.Index(d.paths, s)
 	if number < 0 {
 		number = len(d.paths)
 		d.paths = append(d.paths, s)
 	}
-	return memberPath{segments, number}, nil
+	return memberPath{segments, number}
 }
 
 // memberSegments reads a path that leads through members only.
@@ -272,9 +276,8 @@ func (w *Worker) detect() {
 	times := w.times
 	found := false
 	for _, path := range w.logType.times {
-		w.nodes = w.nodes[:0]
-		w.walk(w.node, path)
-		if found = len(w.nodes) > 0 && w.readTime(int(w.nodes[0])); found {
+		n := w.reach(path)
+		if found = n >= 0 && w.readTime(n); found {
 			break
 		}
 	}
@@ -349,6 +352,20 @@ func (w *Worker) matchesFold(globs []glob, text []byte) bool {
 	lower := w.text[mark:]
 	w.text = w.text[:mark]
 	return slices.ContainsFunc(globs, func(g glob) bool { return g.match(lower) })
+}
+
+// reach returns the first node that a path leads to, or -1.
+func (w *Worker) reach(path memberPath) int {
+	if o := w.outline; o != nil {
+		if n := o.follow(w, path); n != unknown {
+			return n
+		}
+	}
+	w.nodes = w.nodes[:0]
+	if w.walk(w.node, path.segments); len(w.nodes) == 0 {
+		return -1
+	}
+	return int(w.nodes[0])
 }
 
 // follow returns the node at the end of a path of members, or -1.

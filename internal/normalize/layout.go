@@ -82,6 +82,9 @@ func (p *program) layOut() {
 	for i := range l.rules {
 		r := &l.rules[i]
 		r.simple = (r.steps != nil || r.finish != nil || r.cases != nil) && !r.typed
+		if len(r.steps) == 1 {
+			r.part = r.steps[0].part
+		}
 	}
 	c := chains{map[string]int32{}, map[string]int{}}
 	for i := range l.rules {

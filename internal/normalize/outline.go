@@ -50,6 +50,7 @@ const (
 const (
 	noPlace     = -1
 	notFollowed = -2
+	unknown     = -3 // the outline does not say where it leads
 )
 
 // look is a member that detection reads, and its role.
@@ -64,16 +65,16 @@ const (
 	// maxRemembered bounds the places of all outlines of a worker: about 6 MB with
 	// their scripts. When they are full, all are forgotten.
 	maxRemembered = 16 << 10
-	// An outline and its scripts take as long to make as some three records do. It is
-	// paid for by so many records, and maxOwed bounds the debt: so records that seldom
+	// An outline and its scripts take as long to make as some five records do. It is
+	// paid for by outlineCost records, and maxOwed bounds the debt: so records that seldom
 	// repeat an outline cost at most a tenth more.
-	outlineCost = 30
+	outlineCost = 50
 	maxOwed     = 256 * outlineCost
 )
 
 // outlines are those that a worker knows.
 type outlines struct {
-	known  map[uint64]*outline // by hash
+	known  map[uint64]*outline // by hash; nil if such records get none
 	likely [256]*outline       // by sketch
 	seen   [1024]uint64        // hashes of records without an outline; the second of one kind gets it
 	owed   int                 // in records; see outlineCost
@@ -101,14 +102,12 @@ func (w *Worker) outlineOf() *outline {
 	if left < 0 {
 		return nil
 	}
-	o := k.known[h]
-	if o == nil {
-		if o = w.learn(h); o == nil {
-			return nil
-		}
+	o, seen := k.known[h]
+	if !seen {
+		o = w.learn(h)
 	}
-	if !w.match(o) {
-		return nil // two outlines with one hash
+	if o == nil || !w.match(o) { // the second: two outlines have one hash
+		return nil
 	}
 	*likely = o
 	return o
@@ -245,8 +244,8 @@ func (o *outline) close(nodes []jsonscan.Node, at []int32, places []int16, i uin
 	return i
 }
 
-// learn makes an outline of the record, if it is the second of its kind and there
-// is credit for it.
+// learn makes an outline of the record, if it is the second of its kind and not too
+// much is owed.
 func (w *Worker) learn(h uint64) *outline {
 	k := &w.outlines
 	if k.seen[h%uint64(len(k.seen))] != h || k.owed > maxOwed {
@@ -255,26 +254,32 @@ func (w *Worker) learn(h uint64) *outline {
 	}
 	k.owed += outlineCost
 	o := newOutline(w.x, w.node)
-	if o == nil {
-		return nil
+	places := 1 // what has no outline is remembered too
+	if o != nil {
+		places = len(o.places)
+		o.prepare(w.m.detector)
 	}
-	for range w.m.detector.paths {
+	if k.places += places; k.known == nil || k.places > maxRemembered {
+		k.known, k.places = map[uint64]*outline{}, places
+		clear(k.likely[:])
+	}
+	k.known[h] = o
+	return o
+}
+
+// prepare finds what detection looks at.
+func (o *outline) prepare(d *detector) {
+	for range d.paths {
 		o.paths = append(o.paths, notFollowed)
 	}
 	for c := 1; c < len(o.places); c = int(o.places[c].end) {
-		if role := w.m.detector.members.find([]byte(o.places[c].name)); role != -1 {
+		if role := d.members.find([]byte(o.places[c].name)); role != -1 {
 			o.looks = append(o.looks, look{int16(c), role})
 		}
 		if o.places[c].kind == leaf {
 			o.leaves = append(o.leaves, int16(c))
 		}
 	}
-	if k.places += len(o.places); k.known == nil || k.places > maxRemembered {
-		k.known, k.places = map[uint64]*outline{}, len(o.places)
-		clear(k.likely[:])
-	}
-	k.known[h] = o
-	return o
 }
 
 // newOutline returns the outline of record n, or nil if it gets none: of two members
@@ -362,19 +367,19 @@ func (o *outline) member(p int, name string) int {
 	return noPlace
 }
 
-// follow is Worker.follow for a record with the outline.
+// follow returns the node that a path leads to in a record with the outline, -1, or
+// unknown.
 func (o *outline) follow(w *Worker, path memberPath) int {
 	p := o.paths[path.number]
 	if p == notFollowed {
-		at := 0
-		for _, s := range path.segments {
-			at = o.member(at, s.name)
+		to, known := o.walk(0, path.segments)
+		if p = int16(to); !known {
+			p = unknown
 		}
-		p = int16(at)
 		o.paths[path.number] = p
 	}
 	if p < 0 {
-		return -1
+		return int(p)
 	}
 	n := int(w.at[p])
 	if w.x.Nodes[n].Kind == jsonscan.Null {

@@ -32,10 +32,16 @@ func (w *Worker) perform(dst []byte, s *script) []byte {
 				dst = appendRun(dst, src, int(node.Start), int(node.End))
 			}
 		case ruleLine:
-			if n := w.slots[l.slot]; n >= 0 {
-				dst, ok = w.appendValue(dst, l.rule, int(n))
+			n := w.slots[l.slot]
+			if n < 0 {
+				dst = dst[:mark]
+				continue
+			}
+			node := &nodes[n]
+			if l.rule.simple && node.Kind == jsonscan.String && node.Flags&(jsonscan.Escaped|jsonscan.NotUTF8) == 0 && l.rule.only.has(jsonscan.String) {
+				dst, ok = w.appendSimple(dst, l.rule, src[node.Start+1:node.End-1])
 			} else {
-				ok = false
+				dst, ok = w.appendValue(dst, l.rule, int(n))
 			}
 		case typedLine:
 			n := w.slots[l.slot]

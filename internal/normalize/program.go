@@ -150,6 +150,7 @@ type rule struct {
 	argument string   // of finish
 	tree     *treeRule
 
+	part   int       // all it does is to take that part of a text
 	simple bool      // it has steps, cases or finish, and no type
 	typed  bool      // the value is made one of typ
 	typ    ocsf.Type // of the attribute

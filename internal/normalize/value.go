@@ -42,7 +42,12 @@ func (w *Worker) appendSimple(dst []byte, r *rule, text []byte) ([]byte, bool) {
 	if len(text) == 0 {
 		return dst, false
 	}
-	if r.steps != nil {
+	if r.part > 0 {
+		w.parts.of(text, ',')
+		if text = w.parts.between(r.part, r.part); len(text) == 0 {
+			return dst, false
+		}
+	} else if r.steps != nil {
 		var ok bool
 		if text, ok = w.step(r, text); !ok {
 			return dst, false
