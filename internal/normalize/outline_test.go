@@ -266,3 +266,17 @@ func FuzzOutlines(f *testing.F) {
 		}
 	})
 }
+
+// TestNextRecordInTheSamePlace has records one after another in the same memory, as
+// sources have them: what was made of the first must not be taken for the second.
+func TestNextRecordInTheSamePlace(t *testing.T) {
+	buffer := make([]byte, 0, 4096)
+	for _, w := range twins(t) {
+		for i := range 8 {
+			buffer = fmt.Appendf(buffer[:0], `{"time":"2026-03-04T05:06:0%d.1Z","resourceId":"/SUBSCRIPTIONS/%d/RESOURCEGROUPS/G%d","category":"Administrative","callerIpAddress":"192.0.2.%d"}`, i, i, i, i)
+			w.plain = w.worker.m.Worker()
+			w.plain.outlines.off = true
+			w.hold(t, buffer)
+		}
+	}
+}

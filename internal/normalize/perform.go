@@ -5,16 +5,16 @@ import "github.com/lazuli-logs/lazuli/internal/jsonscan"
 // perform appends what a script writes of the record, after a '{'.
 func (w *Worker) perform(dst []byte, s *script) []byte {
 	w.severity, w.dataset = s.told.severity, s.told.dataset
-	nodes, src, lines := w.x.Nodes, w.x.Src, s.lines
+	nodes, src, lines, texts := w.x.Nodes, w.x.Src, s.lines, s.texts
 	for i := range lines {
 		l := &lines[i]
 		before := len(dst)
 		mark := before + int(l.head) // to which the line is cut back if there is no value
+		from := int(l.text)
 		if l.loose && dst[before-1] == '{' && l.kind != closeLine {
-			dst = append(dst, l.text.whole[1:]...)
-		} else {
-			dst = l.text.append(dst)
+			from++
 		}
+		dst = appendRun(dst, texts, from, int(l.text)+int(l.length))
 		ok := true
 		switch l.kind {
 		case textLine:
@@ -62,11 +62,11 @@ func (w *Worker) perform(dst []byte, s *script) []byte {
 			case node.Kind < jsonscan.Object && node.Flags&jsonscan.NotUTF8 == 0:
 				dst = appendRun(dst, src, int(node.Start), int(node.End))
 			default:
-				dst = w.appendTree(dst, int(w.at[l.place]), l.tree)
+				dst = w.appendTree(dst, int(w.at[l.place]), s.trees[l.slot])
 			}
 			continue
 		case branchLine:
-			dst = w.appendTree(dst, int(w.at[l.place]), l.tree)
+			dst = w.appendTree(dst, int(w.at[l.place]), s.trees[l.slot])
 			continue
 		case startLine:
 			w.open[l.level].has = 0
@@ -76,7 +76,7 @@ func (w *Worker) perform(dst []byte, s *script) []byte {
 			w.open[l.level+1].has = l.bit
 			continue
 		default:
-			dst, ok = w.performMember(dst, l, mark)
+			dst, ok = w.performMember(dst, s, l, mark)
 		}
 		if !ok {
 			dst = dst[:min(mark, len(dst))]
@@ -96,7 +96,7 @@ func (w *Worker) perform(dst []byte, s *script) []byte {
 }
 
 // performMember does it for lines that are longer than what perform does by itself.
-func (w *Worker) performMember(dst []byte, l *line, mark int) (out []byte, ok bool) {
+func (w *Worker) performMember(dst []byte, s *script, l *line, mark int) (out []byte, ok bool) {
 	switch l.kind {
 	case rowsLine:
 		start := len(dst)
@@ -111,19 +111,20 @@ func (w *Worker) performMember(dst []byte, l *line, mark int) (out []byte, ok bo
 	case memberLine: // it writes its key itself
 		return w.appendMember(dst[:mark], l.node, len(l.node.key)-(len(dst)-mark))
 	case closeLine:
-		if ok = dst[len(dst)-1] != '{'; ok && l.end.check != nil {
-			ok = l.end.check.met(w.open[l.level+1].has)
+		end := &s.ends[l.slot]
+		if ok = dst[len(dst)-1] != '{'; ok && end.check != nil {
+			ok = end.check.met(w.open[l.level+1].has)
 		}
 		if ok {
 			return append(dst, '}'), true
 		}
 		dst = w.cutBack(dst, w.open[l.level].mark)
-		if ok = l.end.back != ""; ok {
+		if ok = end.back != ""; ok {
 			from := 0
 			if l.loose && dst[len(dst)-1] == '{' {
 				from = 1
 			}
-			dst = append(dst, l.end.back[from:]...)
+			dst = append(dst, end.back[from:]...)
 		}
 	}
 	return dst, ok

@@ -16,25 +16,3 @@ func appendRun(dst, src []byte, from, to int) []byte {
 	*(*[shortRun]byte)(dst[n : n+shortRun]) = run
 	return dst[:n+to-from]
 }
-
-// aText is a text that is appended often.
-type aText struct {
-	short [shortRun]byte // its first bytes
-	whole string
-}
-
-func newText(s string) (t aText) {
-	copy(t.short[:], s)
-	t.whole = s
-	return t
-}
-
-func (t *aText) append(dst []byte) []byte {
-	n := len(dst)
-	if len(t.whole) > shortRun || n+shortRun > cap(dst) {
-		return append(dst, t.whole...)
-	}
-	run := t.short
-	*(*[shortRun]byte)(dst[n : n+shortRun]) = run
-	return dst[:n+len(t.whole)]
-}

@@ -1,6 +1,7 @@
 package normalize
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 
@@ -34,6 +35,9 @@ type load struct {
 type script struct {
 	root  *outNode
 	lines []line
+	texts []byte // of the lines, and shortRun bytes after them
+	trees []*treeRule
+	ends  []lineEnd
 	tail  string
 	told  told // by members that are always there
 	none  bool // the document is not to be written by a script
@@ -42,20 +46,53 @@ type script struct {
 // line writes a part of the document: what comes before a member in any case, and the
 // member with its key, if it has a value.
 type line struct {
-	text  aText // `},"name":`
-	node  *outNode
-	rule  *rule
+	node   *outNode
+	rule   *rule
+	bit    uint64 // the member's among those that are asked for; of an object that opens, those that are always in it
+	text   uint32 // where its text begins: `},"name":`
+	length uint16 // of text
+	head   uint16 // how much of text comes in any case
+	slot   int16  // of the value; of a leaf or branch its tree, of a closing line its end
+	place  int16  // of a leaf or branch; if there is a member of those in bit, it is left out
+	kind   lineKind
+	loose  bool // the member may be the first of its object, and then goes without the comma
+	tells  tells
+	level  uint8
+	only   kindSet
+}
+
+// draft is a line before it is put beside the others: what many lines need stands close
+// together, for it is read for every record.
+type draft struct {
+	line
+	words string // its text
 	tree  *treeRule
-	end   *lineEnd // of a line that closes an object
-	bit   uint64   // the member's among those that are asked for; of an object that opens, those that are always in it
-	head  int32    // how much of text comes in any case
-	slot  int16
-	place int16 // of a leaf or branch; if there is a member of those in bit, it is left out
-	kind  lineKind
-	loose bool // the member may be the first of its object, and then goes without the comma
-	tells tells
-	level uint8
-	only  kindSet
+	end   *lineEnd
+}
+
+// put makes lines of drafts. It returns false if a text is too long.
+func (s *script) put(drafts []draft) bool {
+	s.lines = make([]line, len(drafts))
+	for i := range drafts {
+		d := &drafts[i]
+		l := &s.lines[i]
+		*l = d.line
+		if len(d.words) > math.MaxUint16 || len(s.trees)+len(s.ends) > math.MaxInt16 {
+			return false
+		}
+		l.text, l.length = uint32(len(s.texts)), uint16(len(d.words))
+		s.texts = append(s.texts, d.words...)
+		switch {
+		case d.tree != nil:
+			l.slot = int16(len(s.trees))
+			s.trees = append(s.trees, d.tree)
+		case d.end != nil:
+			l.slot = int16(len(s.ends))
+			s.ends = append(s.ends, *d.end)
+		}
+	}
+	s.texts = append(s.texts, make([]byte, shortRun)...)
+	return true
 }
 
 // lineEnd is how an object ends that may turn out to be nothing.
@@ -206,10 +243,8 @@ func (r *reading) script(w *Worker, root *outNode) *script {
 		s.none = true
 	} else {
 		b.forget(0)
-		for i := range b.lines {
-			b.lines[i].text = newText(b.lines[i].text.whole)
-		}
-		s.lines, s.tail, s.told = slices.Clip(b.lines), string(b.head), told{w.severity, w.dataset}
+		s.tail, s.told = string(b.head), told{w.severity, w.dataset}
+		s.none = !s.put(b.lines)
 	}
 	w.severity, w.dataset = before.severity, before.dataset
 	r.scripts = append(r.scripts, s)
@@ -220,7 +255,7 @@ func (r *reading) script(w *Worker, root *outNode) *script {
 type scripter struct {
 	w      *Worker
 	r      *reading
-	lines  []line
+	lines  []draft
 	head   []byte // of the next line
 	first  bool   // no member can have come before
 	some   bool   // a member has come before
@@ -239,16 +274,16 @@ func (b *scripter) text(key []byte, bit uint64) {
 	case b.first:
 		b.head = append(b.head, key[1:]...)
 	default:
-		b.add(line{kind: textLine, text: aText{whole: string(key)}})
+		b.add(draft{line: line{kind: textLine}, words: string(key)})
 	}
 	b.first, b.some = false, true
 }
 
 // add adds a line for a member. What of its text comes in any case is known here: if
 // the line is loose, nothing.
-func (b *scripter) add(l line) {
+func (b *scripter) add(l draft) {
 	if b.first {
-		l.text.whole = cutFirst(l.text.whole)
+		l.words = cutFirst(l.words)
 		if l.end != nil {
 			l.end.back = cutFirst(l.end.back)
 		}
@@ -264,9 +299,9 @@ func (b *scripter) add(l line) {
 func cutFirst(s string) string { return s[min(1, len(s)):] }
 
 // follow puts what comes in any case before the text of the line.
-func (l *line) follow(head []byte) {
-	l.text.whole = string(head) + l.text.whole
-	l.head += int32(len(head))
+func (l *draft) follow(head []byte) {
+	l.words = string(head) + l.words
+	l.head += uint16(len(head))
 }
 
 // join adds the lines of an object in this one.
@@ -298,7 +333,7 @@ func (b *scripter) members(n *outNode, level int) {
 }
 
 func (b *scripter) member(m *outMember, level int, bit uint64) {
-	l := line{text: aText{whole: string(m.node.key)}, tells: m.tells, level: uint8(level), node: m.node, bit: bit}
+	l := draft{line: line{tells: m.tells, level: uint8(level), node: m.node, bit: bit}, words: string(m.node.key)}
 	switch m.kind {
 	case fixedMember:
 		if m.tells != nothing {
@@ -338,7 +373,7 @@ func (b *scripter) member(m *outMember, level int, bit uint64) {
 }
 
 // value adds a member that has a value or a list of its own rows.
-func (b *scripter) value(l line) {
+func (b *scripter) value(l draft) {
 	n := b.pruned(l.node)
 	l.node = n
 	if len(n.rules) == 0 {
@@ -379,63 +414,62 @@ func (b *scripter) value(l line) {
 // constant says that the rule gives the same whatever the record holds.
 func (r *rule) constant() bool { return r.conds == nil && r.sources == nil && r.format == nil }
 
-// pruned returns n without what can give nothing: rules, sources and conditions.
+// pruned returns n without what can give nothing: rules, sources and conditions. What
+// nothing is taken from stays what all outlines share: memory that is near is fast.
 func (b *scripter) pruned(n *outNode) *outNode {
-	one := *n
-	one.rules = nil
+	rules := make([]*rule, 0, len(n.rules))
 	for _, r := range n.rules {
-		if r = b.prunedRule(r); r == nil {
-			continue
-		}
-		one.rules = append(one.rules, r)
-		if !n.list && r.constant() {
-			break
+		if r = b.prunedRule(r); r != nil {
+			rules = append(rules, r)
 		}
 	}
+	if slices.Equal(rules, n.rules) {
+		return n
+	}
+	one := *n
+	one.rules = rules
 	return &one
 }
 
 // prunedRule returns the rule without what can give nothing, or nil.
 func (b *scripter) prunedRule(r *rule) *rule {
 	one := *r
-	one.conds = nil
+	one.conds, one.sources = nil, nil
 	for _, c := range r.conds {
-		if c.source.special == logTypeName {
+		switch {
+		case c.source.special == logTypeName:
 			if b.w.matches(&c) == c.negate {
 				return nil
 			}
-			continue
-		}
-		if !b.gives(&c.source) {
-			if !c.negate {
-				return nil
-			}
-			continue
-		}
-		one.conds = append(one.conds, c)
-	}
-	if len(r.sources) == 1 && r.sources[0].special == logTypeName && !r.typed {
-		if value, ok := b.w.appendSpecial(nil, &one, logTypeName); ok {
-			one.sources, one.literals = nil, [][]byte{value}
-			return &one
-		}
-		return nil
-	}
-	if r.sources != nil {
-		one.sources = nil
-		for _, s := range r.sources {
-			if b.gives(&s) {
-				one.sources = append(one.sources, s)
-			}
-		}
-		if one.sources == nil {
+		case b.gives(&c.source):
+			one.conds = append(one.conds, c)
+		case !c.negate:
 			return nil
 		}
+	}
+	if len(r.sources) == 1 && r.sources[0].special == logTypeName && !r.typed {
+		value, ok := b.w.appendSpecial(nil, r, logTypeName)
+		if !ok {
+			return nil
+		}
+		one.literals = [][]byte{value}
+		return &one
+	}
+	for _, s := range r.sources {
+		if b.gives(&s) {
+			one.sources = append(one.sources, s)
+		}
+	}
+	if r.sources != nil && one.sources == nil {
+		return nil
 	}
 	for i := range r.format {
 		if !r.format[i].isText && !b.gives(&r.format[i].source) {
 			return nil
 		}
+	}
+	if len(one.conds) == len(r.conds) && len(one.sources) == len(r.sources) {
+		return r
 	}
 	return &one
 }
@@ -453,14 +487,14 @@ func (b *scripter) object(n *outNode, level int, bit uint64) {
 		return
 	}
 	if len(n.trees) > 0 && !in.trees(n, level+1) {
-		b.add(line{kind: memberLine, text: aText{whole: string(n.key)}, level: uint8(level), node: n, bit: bit})
+		b.add(draft{line: line{kind: memberLine, level: uint8(level), node: n, bit: bit}, words: string(n.key)})
 		return
 	}
 	if n.checks == nil && !in.names {
 		in.forget(level + 1)
 	}
 	if in.names {
-		in.lines = slices.Insert(in.lines, 0, line{kind: startLine, level: uint8(level + 1)})
+		in.lines = slices.Insert(in.lines, 0, draft{line: line{kind: startLine, level: uint8(level + 1)}})
 	}
 	key := append(slices.Clone(n.key), '{')
 	certain := in.some
@@ -478,10 +512,10 @@ func (b *scripter) object(n *outNode, level int, bit uint64) {
 		}
 	default:
 		before := *b
-		b.add(line{kind: openLine, text: aText{whole: string(key)}, level: uint8(level), bit: in.static})
+		b.add(draft{line: line{kind: openLine, level: uint8(level), bit: in.static}, words: string(key)})
 		b.may = before.may
 		b.join(in)
-		end := line{kind: closeLine, level: uint8(level), bit: bit, end: &lineEnd{check: n.checks}}
+		end := draft{line: line{kind: closeLine, level: uint8(level), bit: bit}, end: &lineEnd{check: n.checks}}
 		if n.fallback != nil {
 			end.end.back = string(n.key) + string(n.fallback)
 		}
@@ -561,9 +595,9 @@ func (b *scripter) branch(p int, t *treeRule, taken map[string]uint64, level int
 		if m.omitted() {
 			continue
 		}
-		l := line{kind: leafLine, text: aText{whole: string(m.key)}, place: int16(c), tree: m.below, level: uint8(level)}
-		bit, found := taken[l.text.whole]
-		taken[l.text.whole] = byTree
+		l := draft{line: line{kind: leafLine, place: int16(c), level: uint8(level)}, words: string(m.key), tree: m.below}
+		bit, found := taken[l.words]
+		taken[l.words] = byTree
 		switch {
 		case found && bit == byTree:
 			return false
@@ -578,13 +612,13 @@ func (b *scripter) branch(p int, t *treeRule, taken map[string]uint64, level int
 		default:
 			in := &scripter{w: b.w, r: b.r, first: true}
 			if o.places[c].kind == objectPlace && in.branch(c, m.below, map[string]uint64{}, level+1) {
-				b.text([]byte(l.text.whole+"{"), 0)
+				b.text([]byte(l.words+"{"), 0)
 				b.join(in)
 				b.head = append(b.head, '}')
 				continue
 			}
-			b.text([]byte(l.text.whole), 0)
-			l.kind, l.text = branchLine, aText{}
+			b.text([]byte(l.words), 0)
+			l.kind, l.words = branchLine, ""
 			b.add(l)
 		}
 	}

@@ -25,6 +25,10 @@ func parseTime(b []byte) (t time.Time, canonical, ok bool) {
 	if t, canonical, ok = parseUsual(b); ok {
 		return t, canonical, true
 	}
+	return parseAny(b)
+}
+
+func parseAny(b []byte) (t time.Time, canonical, ok bool) {
 	p := timeParser{b: b}
 	first, n := p.digits(10)
 	switch {
