@@ -1,11 +1,14 @@
 package normalize
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/jsonscan"
 )
 
@@ -142,6 +145,56 @@ func TestExplainNamesRowsOfEach(t *testing.T) {
 		f := got[want.Name]
 		if f.From != want.From || f.Row == "" || f.Value != want.Value {
 			t.Errorf("%s: got %+v, want %+v", want.Name, f, want)
+		}
+	}
+}
+
+// TestGoldenCasesShowEveryRow: what no case shows may be wrong without anybody
+// seeing it. A row that nothing can show does nothing: it is to be deleted.
+func TestGoldenCasesShowEveryRow(t *testing.T) {
+	row := regexp.MustCompile(`^\s*- (\{\s*)?(to|tree):`)
+	for schema, want := range map[Schema]string{ECS: "want.json", OCSF: "want_ocsf.json"} {
+		folder := string(schema)
+		shown := map[string]bool{}
+		w := compile(t, schema, DefaultOptions()).Worker()
+		wants, err := filepath.Glob("testdata/*/" + want)
+		if err != nil || len(wants) == 0 {
+			t.Fatalf("found %d cases: %v", len(wants), err)
+		}
+		for _, name := range wants {
+			record, err := os.ReadFile(filepath.Join(filepath.Dir(name), "input.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var x jsonscan.Index
+			if _, err := x.Scan(record); err != nil {
+				t.Fatal(err)
+			}
+			in := Input{
+				Index: &x, Raw: record, Repairs: []string{"raw_control"},
+				Origin: &event.Origin{Source: "archive", Tenant: "contoso", TenantID: "11111111-2222-3333-4444-555555555555"},
+			}
+			for _, f := range w.Explain(in).Fields {
+				shown[f.Row] = true
+			}
+		}
+		files, err := filepath.Glob("mappings/" + folder + "/*.yaml")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("found %d tables: %v", len(files), err)
+		}
+		for _, file := range files {
+			table, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			number := 0
+			for line := range strings.Lines(string(table)) {
+				number++
+				place := fmt.Sprintf("%s/%s:%d", folder, filepath.Base(file), number)
+				if row.MatchString(line) && !shown[place] {
+					t.Errorf("%s: no golden case shows this row:\n%s", place, line)
+				}
+			}
 		}
 	}
 }
