@@ -23,7 +23,6 @@ type outline struct {
 	looks    []look  // the top-level members that detection reads
 	leaves   []int16 // the top-level members that hold nothing below them
 	readings []reading
-	after    *outline // of the record that came after the last one of this outline
 }
 
 // place is where a value of a record stands.
