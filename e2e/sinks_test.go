@@ -188,7 +188,7 @@ func splunk(t *testing.T) destination {
 	listener := httptest.NewServer(narrow)
 	t.Cleanup(listener.Close)
 	return destination{
-		sink: fmt.Sprintf("    type: splunk_hec\n    url: %q\n    token: token\n    ack: true\n    ack_poll: 20ms\n    timeout: 2s\n", listener.URL),
+		sink: fmt.Sprintf("    type: splunk_hec\n    url: %q\n    token: token\n    ack: true\n    ack_poll: 20ms\n    timeout: 5s\n", listener.URL),
 		disturb: []func(){
 			func() { server.Fail(2, 503, 9, 0) },
 			func() { narrow.left.Store(2) },

@@ -12,7 +12,7 @@ import (
 // from names alone is the same for all records of one outline: where each path
 // leads, which rows can give something, and in which order all of it is written.
 // So it is found out once for an outline (see script.go), and a record is only
-// held against the outline: one look at each name. docs/adr/0020 tells why.
+// held against the outline: one look at each name. docs/adr/0021 tells why.
 
 // outline is the names of a record's members and how they are nested. Of a list it
 // holds the first element: paths seldom lead to others. Values are not part of it.
