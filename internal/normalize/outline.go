@@ -78,7 +78,6 @@ type outlines struct {
 	seen   [1024]uint64        // hashes of records without an outline; the second of one kind gets it
 	owed   int                 // in records; see outlineCost
 	places int                 // of all known
-	at     []int32             // nodes of the record at hand by their places, if it has an outline
 	off    bool                // for tests
 }
 
