@@ -374,13 +374,13 @@ func TestSinksLoseNothingWhenKilled(t *testing.T) {
 	}
 }
 
-// killsOf is how often the collector is killed over each destination: four times,
-// since there are many of them, or LAZULI_KILLS.
+// killsOf is how often the collector is killed over each destination: eight times,
+// or LAZULI_KILLS.
 func killsOf(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("LAZULI_KILLS")
 	if text == "" {
-		return 4
+		return 8
 	}
 	kills, err := strconv.Atoi(text)
 	if err != nil || kills < 1 {
