@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -325,15 +327,28 @@ func TestSinksLoseNothingWhenKilled(t *testing.T) {
 				_, err := sim.Produce(producing, 0, rate)
 				produced <- err
 			}()
-			for range kills {
+			for life := range kills {
 				before := len(d.arrived())
 				p := start(t, env, nil, "run", "-c", file)
 				p.eventually(t, time.Minute, "events arrive after a start", func() bool { return len(d.arrived()) > before })
+				saved := positions(t, dir)
 				for range 1 + r.IntN(5) {
 					d.disturb[r.IntN(len(d.disturb))]()
 					pause(t, time.Duration(r.IntN(300))*time.Millisecond)
 				}
+				// What is read anew from the beginning cannot be lost: in every second life
+				// positions are saved, and then, for longer than from one time to the next,
+				// the destination takes nothing of what is read.
+				refused := life%2 == 0
+				if refused {
+					p.eventually(t, time.Minute, "positions are saved", func() bool { return positions(t, dir) != saved })
+					d.refuse(true)
+					pause(t, 1200*time.Millisecond)
+				}
 				p.kill()
+				if refused {
+					d.refuse(false)
+				}
 			}
 			stopProducing()
 			if err := <-produced; err != nil {
@@ -372,6 +387,23 @@ func TestSinksLoseNothingWhenKilled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// positions are the contents of the checkpoints' files.
+func positions(t *testing.T, dir string) (text string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "checkpoints", "*", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		text += file + string(data)
+	}
+	return text
 }
 
 // killsOf is how often the collector is killed over each destination: eight times,
