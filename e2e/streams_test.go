@@ -306,16 +306,17 @@ func syslog(t *testing.T) destination {
 			c.Close()
 		}
 	})
+	// done says on all connections that it is done, and reads what still comes. The
+	// caller holds mu.
+	done := func() {
+		for c := range r.open {
+			_ = c.CloseWrite() // it may be closed
+		}
+	}
 	return destination{
 		sink: fmt.Sprintf("    type: syslog\n    address: %q\n    tls: false\n    max_message: 1MiB\n    timeout: 5s\n", r.addr),
 		disturb: []func(){
-			func() { // it says that it is done, and reads what still comes
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				for c := range r.open {
-					_ = c.CloseWrite() // it may be closed
-				}
-			},
+			func() { r.mu.Lock(); defer r.mu.Unlock(); done() },
 			func() { r.mu.Lock(); defer r.mu.Unlock(); r.slow = time.Second },
 		},
 		refuse: func(on bool) {
@@ -323,6 +324,7 @@ func syslog(t *testing.T) destination {
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				r.ln.Close()
+				done()
 			} else {
 				r.listen()
 			}
