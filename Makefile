@@ -21,7 +21,7 @@ test: vet node otelcol victorialogs ## Run every test, and against what node, ot
 	go test -shuffle=on -timeout 20m ./e2e
 
 .PHONY: race
-race: node otelcol victorialogs ## Run e2e with the race detector, in the tests and in the program: takes half an hour.
+race: node otelcol victorialogs ## Run e2e with the race detector, in the tests and in the program: takes a quarter of an hour.
 	go test -race -shuffle=on -timeout 90m -v ./e2e
 
 .PHONY: vet
