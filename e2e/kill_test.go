@@ -56,27 +56,31 @@ func killAgainAndAgain(t *testing.T, kills int, options azuresim.Options, config
 	}()
 
 	failures := 0
-	for range kills {
+	for life := range kills {
 		p := start(t, hubEnv(sim), nil, "run", "-c", file)
 		before := written(t, dir)
 		p.eventually(t, 90*time.Second, "the output grows after a start", func() bool { return written(t, dir) > before })
+		limit := func(bytes uint64) {
+			if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for until := time.Duration(r.IntN(1200)) * time.Millisecond; until > 0; {
 			step := time.Duration(50+r.IntN(200)) * time.Millisecond
 			if r.IntN(3) == 0 { // the disk is full for a moment, in the middle of a write
-				full := unix.Rlimit{Cur: uint64(size(output)) + uint64(r.IntN(5000)), Max: unix.RLIM_INFINITY}
-				if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &full, nil); err != nil {
-					t.Fatal(err)
-				}
+				limit(uint64(size(output)) + uint64(r.IntN(5000)))
 				failures++
 				pause(t, step)
-				room := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
-				if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &room, nil); err != nil {
-					t.Fatal(err)
-				}
+				limit(unix.RLIM_INFINITY)
 			} else {
 				pause(t, step)
 			}
 			until -= step
+		}
+		if life%2 == 0 { // for longer than from one time that positions are saved to the next
+			limit(uint64(size(output)))
+			failures++
+			pause(t, 1200*time.Millisecond)
 		}
 		p.kill()
 	}
