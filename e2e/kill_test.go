@@ -60,25 +60,20 @@ func killAgainAndAgain(t *testing.T, kills int, options azuresim.Options, config
 		p := start(t, hubEnv(sim), nil, "run", "-c", file)
 		before := written(t, dir)
 		p.eventually(t, 90*time.Second, "the output grows after a start", func() bool { return written(t, dir) > before })
-		limit := func(bytes uint64) {
-			if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
 		for until := time.Duration(r.IntN(1200)) * time.Millisecond; until > 0; {
 			step := time.Duration(50+r.IntN(200)) * time.Millisecond
 			if r.IntN(3) == 0 { // the disk is full for a moment, in the middle of a write
-				limit(uint64(size(output)) + uint64(r.IntN(5000)))
+				limitFiles(t, p, uint64(size(output))+uint64(r.IntN(5000)))
 				failures++
 				pause(t, step)
-				limit(unix.RLIM_INFINITY)
+				limitFiles(t, p, unix.RLIM_INFINITY)
 			} else {
 				pause(t, step)
 			}
 			until -= step
 		}
 		if life%2 == 0 { // for longer than from one time that positions are saved to the next
-			limit(uint64(size(output)))
+			limitFiles(t, p, uint64(size(output)))
 			failures++
 			pause(t, 1200*time.Millisecond)
 		}
@@ -115,6 +110,14 @@ func killAgainAndAgain(t *testing.T, kills int, options azuresim.Options, config
 	}
 	if data, err := os.ReadFile(output); err != nil || len(data) > 0 && data[len(data)-1] != '\n' {
 		t.Errorf("the output ends in half a line (%v)", err)
+	}
+}
+
+// limitFiles is a disk that is full: no file grows beyond so many bytes.
+func limitFiles(t *testing.T, p *process, bytes uint64) {
+	t.Helper()
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 

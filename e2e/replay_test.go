@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lazuli-logs/lazuli/internal/azuresim"
 )
 
@@ -32,10 +30,7 @@ func TestSpilledEventsAreReplayed(t *testing.T) {
 	eventually(t, 30*time.Second, "the first events are delivered", func() bool { return size(output) > 0 && delivered() == 2000 })
 
 	// No file may grow beyond what the output has: only smaller ones can.
-	full := unix.Rlimit{Cur: uint64(size(output)), Max: unix.RLIM_INFINITY}
-	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &full, nil); err != nil {
-		t.Fatal(err)
-	}
+	limitFiles(t, p, uint64(size(output)))
 	if _, err := sim.Produce(t.Context(), 200, 0); err != nil {
 		t.Fatal(err)
 	}
