@@ -217,7 +217,7 @@ func testSharesWithProcessor(t *testing.T, address string) {
 	running := sourcetest.Start(t, src, rec)
 	owns := func(n int) {
 		t.Helper()
-		until(t, fmt.Sprintf("Lazuli to own %d partitions", n), func() bool { return p.seen(func() bool { return p.owned == n }) })
+		p.wait(t, fmt.Sprintf("Lazuli to own %d partitions", n), func() bool { return p.owned == n })
 	}
 	owns(4)
 	before := map[string][]string{}

@@ -113,7 +113,9 @@ type probe struct {
 	logs   *logBuffer
 
 	mu        sync.Mutex
+	bell      sourcetest.Bell // rings when one of these changes
 	lag       map[string]int64
+	looks     int // at the lag
 	gaps      []string
 	rebuilt   []string
 	reconnect []string
@@ -128,33 +130,34 @@ func newProbe() *probe {
 }
 
 func (p *probe) Lag(partition string, n int64, _ time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lag[partition] = n
+	p.note(func() { p.lag[partition], p.looks = n, p.looks+1 })
 }
 
 func (p *probe) Reconnected(partition, cause string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.reconnect = append(p.reconnect, cause)
+	p.note(func() { p.reconnect = append(p.reconnect, cause) })
 }
 
 func (p *probe) Rebuilt(partition, what string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.rebuilt = append(p.rebuilt, what)
+	p.note(func() { p.rebuilt = append(p.rebuilt, what) })
 }
 
 func (p *probe) Gap(partition, cause string, n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.gaps = append(p.gaps, fmt.Sprintf("%s %s %d", partition, cause, n))
+	p.note(func() { p.gaps = append(p.gaps, fmt.Sprintf("%s %s %d", partition, cause, n)) })
 }
 
-func (p *probe) Owned(n int) {
+func (p *probe) Owned(n int) { p.note(func() { p.owned = n }) }
+
+func (p *probe) note(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.owned = n
+	f()
+	p.bell.Ring()
+}
+
+// wait waits until what is noted is so.
+func (p *probe) wait(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	p.bell.Wait(t, what, func() bool { return p.seen(condition) })
 }
 
 func (p *probe) seen(f func() bool) bool {
@@ -163,7 +166,7 @@ func (p *probe) seen(f func() bool) bool {
 	return f()
 }
 
-// until waits for something that no emission announces.
+// until waits for something that nothing announces.
 func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.After(sourcetest.Patience)

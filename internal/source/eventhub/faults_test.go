@@ -310,9 +310,7 @@ func TestWatchdogReplacesAStalledLink(t *testing.T) {
 	want = append(want, s.append(t, "0", 5)...)
 	other := s.append(t, "1", 5)
 	rec.Wait(t, "the partition that is not stalled", func() bool { return rec.Count("1") >= 5 })
-	until(t, "a new link, then a new connection", func() bool {
-		return p.seen(func() bool { return len(p.rebuilt) >= 2 && p.lag["0"] == 5 })
-	})
+	p.wait(t, "a new link, then a new connection", func() bool { return len(p.rebuilt) >= 2 && p.lag["0"] == 5 })
 	if err := s.broker.Faults().Stall(simHub, 0, false); err != nil {
 		t.Fatal(err)
 	}
@@ -336,16 +334,17 @@ func TestWatchdogLeavesBackPressureAlone(t *testing.T) {
 	src.cfg.Watchdog = config.Duration(20 * time.Millisecond)
 	sourcetest.Start(t, src, rec)
 	rec.Wait(t, "a blocked Emit", func() bool { return rec.Partition("0").Waiting })
-	until(t, "the lag", func() bool { return p.seen(func() bool { return p.lag["0"] == 20 }) })
-	looks := 0
-	until(t, "some more looks", func() bool { looks++; return looks > 40 })
+	p.wait(t, "the lag", func() bool { return p.lag["0"] == 20 })
+	before := 0
+	p.seen(func() bool { before = p.looks; return true })
+	p.wait(t, "some more looks", func() bool { return p.looks > before+4 })
 	if p.seen(func() bool { return len(p.rebuilt) > 0 }) {
 		t.Errorf("the watchdog replaced %v of a partition that is held back by the pipeline", p.rebuilt)
 	}
 	rec.Unblock()
 	rec.Wait(t, "messages", func() bool { return rec.Count("0") >= 20 })
 	wantExactly(t, rec.Bodies("0"), want)
-	until(t, "no lag", func() bool { return p.seen(func() bool { return p.lag["0"] == 0 }) })
+	p.wait(t, "no lag", func() bool { return p.lag["0"] == 0 })
 }
 
 func TestStartPositions(t *testing.T) {

@@ -13,25 +13,21 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"testing"
-	"time"
 
 	"github.com/lazuli-logs/lazuli/internal/checkpoint"
 	"github.com/lazuli-logs/lazuli/internal/event"
 	"github.com/lazuli-logs/lazuli/internal/source"
 )
 
-// Patience is how long a test waits for something that has to come.
-const Patience = 30 * time.Second
-
 // Recorder is a pipeline that keeps what it is given. A batch is confirmed when
-// it is emitted, unless Hold was called. Its methods may be called concurrently.
+// it is emitted, unless Hold was called. Its bell rings at every change. Its
+// methods may be called concurrently.
 type Recorder struct {
+	Bell
 	store checkpoint.Store
 	name  string
 
 	mu      sync.Mutex
-	changed chan struct{}         // closed and replaced at every change
 	parts   map[string]*Partition // guarded by mu
 	held    bool                  // nothing is confirmed by itself
 	blocked bool                  // Emit waits
@@ -57,15 +53,14 @@ type Partition struct {
 
 // NewRecorder returns a pipeline for the source of that name.
 func NewRecorder(store checkpoint.Store, name string) *Recorder {
-	return &Recorder{store: store, name: name, changed: make(chan struct{}), parts: map[string]*Partition{}}
+	return &Recorder{store: store, name: name, parts: map[string]*Partition{}}
 }
 
 func (r *Recorder) update(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f()
-	close(r.changed)
-	r.changed = make(chan struct{})
+	r.Ring()
 }
 
 // Hold stops confirming: what is emitted from now on is in flight until Confirm.
@@ -145,27 +140,6 @@ func (r *Recorder) Count(id string) int {
 	return 0
 }
 
-// Wait waits until condition holds, looking again whenever the recorder
-// changes, and fails the test after Patience.
-func (r *Recorder) Wait(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	timeout := time.NewTimer(Patience)
-	defer timeout.Stop()
-	for {
-		r.mu.Lock()
-		changed := r.changed
-		r.mu.Unlock()
-		if condition() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-timeout.C:
-			t.Fatalf("waited %v for %s", Patience, what)
-		}
-	}
-}
-
 func (r *Recorder) save(ctx context.Context, partition string, c checkpoint.Cursor) error {
 	if c == "" {
 		return nil
@@ -223,7 +197,7 @@ func (s *stream) Emit(ctx context.Context, batch []event.Payload, next checkpoin
 	r := s.recorder
 	for {
 		r.mu.Lock()
-		changed, wait := r.changed, r.blocked || r.crashed
+		changed, wait := r.rung(), r.blocked || r.crashed
 		p := r.parts[s.partition]
 		announced := p.Waiting
 		r.mu.Unlock()
@@ -267,7 +241,7 @@ func (s *stream) Close(ctx context.Context) error {
 	var waited error
 	for {
 		r.mu.Lock()
-		p, changed := r.parts[s.partition], r.changed
+		p, changed := r.parts[s.partition], r.rung()
 		pending, crashed := len(p.pending), r.crashed
 		cursor = p.safe
 		r.mu.Unlock()

@@ -41,6 +41,7 @@ func startAzurite(t *testing.T) *azurite {
 	return a
 }
 
+// until waits for something that nothing announces.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(sourcetest.Patience)

@@ -157,7 +157,7 @@ func testQuiet(t *testing.T, a *azurite) {
 	sourcetest.Start(t, hastened(t, a.config(name), Deps{Checkpoints: store, Metrics: counts}), rec)
 	wait(t, rec, name+"/"+hourBlob(time.Now()), 1)
 	before := counts.of("list_blobs")
-	until(t, "more listings", func() bool { return counts.of("list_blobs") > before+20 })
+	counts.Wait(t, "more listings", func() bool { return counts.of("list_blobs") > before+20 })
 	if n := counts.of("get_blob"); n > 2 { // one, and one if it was listed again while it was being read
 		t.Errorf("%d downloads of a blob that did not change", n)
 	}
@@ -467,7 +467,7 @@ func testCorpus(t *testing.T, a *azurite) {
 				n := min(1+random.IntN(1+len(f.text)/8), len(f.text)-at)
 				a.append(t, name, f.blob, string(f.text[at:at+n]))
 				at += n
-				time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+				time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond) // so that some is read before it is whole
 			}
 			a.append(t, name, f.blob, "\n") // the last record of some is not ended by a line feed
 		})

@@ -68,7 +68,7 @@ func testLease(t *testing.T, a *azurite) {
 		t.Fatal(err)
 	}
 	a.append(t, name, blob, "{\"n\":5}\n")
-	until(t, "the second instance to have taken over", func() bool { return contains(two.Bodies(partition), `{"n":5}`) })
+	two.Wait(t, "the second instance to have taken over", func() bool { return contains(two.Bodies(partition), `{"n":5}`) })
 	if err := second.Stop(); err != nil {
 		t.Fatal(err)
 	}

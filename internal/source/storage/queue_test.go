@@ -79,7 +79,7 @@ func testQueue(t *testing.T, a *azurite) {
 	counts := &counter{}
 	removed := func(n int64) {
 		t.Helper()
-		until(t, fmt.Sprintf("%d notices to be removed", n), func() bool { return counts.of("delete_message") >= n })
+		counts.Wait(t, fmt.Sprintf("%d notices to be removed", n), func() bool { return counts.of("delete_message") >= n })
 		if got := counts.of("delete_message"); got > n {
 			t.Fatalf("%d notices were removed, want %d", got, n)
 		}
@@ -148,12 +148,15 @@ func testQueue(t *testing.T, a *azurite) {
 // counter counts requests.
 type counter struct {
 	noMetrics
+	sourcetest.Bell // rings at each
+
 	n sync.Map // operation: *atomic.Int64
 }
 
 func (c *counter) Request(operation string) {
 	n, _ := c.n.LoadOrStore(operation, new(atomic.Int64))
 	n.(*atomic.Int64).Add(1)
+	c.Ring()
 }
 
 func (c *counter) of(operation string) int64 {
