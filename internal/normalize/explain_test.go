@@ -63,7 +63,7 @@ func TestExplainNamesTheRow(t *testing.T) {
 	file := File{"own.yaml", []byte("log_types: [entra_signin]\nfields:\n - {to: user.name, from: [properties.alias, properties.userPrincipalName]}\n - {to: labels.x, value: y, when: {properties.never: \"*\"}}\n")}
 	w := compile(t, ECS, Options{Files: []File{file}}).Worker()
 	var x jsonscan.Index
-	record := []byte(`{"Type":"SigninLogs","TimeGenerated":"2026-03-04T05:06:07Z","Id":"bbbbbbbb-1","UserPrincipalName":"ada@example.org","RiskDetail":"none"}`)
+	record := []byte(`{"Type":"SigninLogs","TimeGenerated":"2026-03-04T05:06:07Z","Id":"bbbbbbbb-1","UserPrincipalName":"ada@example.org","DeviceDetail":{"deviceId":"d1"}}`)
 	if _, err := x.Scan(record); err != nil {
 		t.Fatal(err)
 	}
@@ -72,11 +72,11 @@ func TestExplainNamesTheRow(t *testing.T) {
 		t.Errorf("explanation %+v", e)
 	}
 	for name, want := range map[string]ExplainedField{
-		"user.name":                     {Value: `"ada@example.org"`, From: "properties.userPrincipalName", Row: "own.yaml:3"},
-		"user.domain":                   {Value: `"example.org"`, From: "properties.userPrincipalName", Row: "ecs/entra_signin.yaml:"},
-		"related.user[0]":               {Value: `"ada@example.org"`, From: "properties.userPrincipalName", Row: "ecs/entra_signin.yaml:"},
-		"event.category":                {Value: `["authentication"]`, From: "constant", Row: "ecs/entra_signin.yaml:"},
-		"azure.signinlogs.properties.*": {Value: `{"id":"bbbbbbbb-1","user_principal_name":"ada@example.org","risk_detail":"none"}`, From: ". (tree)", Row: "ecs/entra_signin.yaml:"},
+		"user.name":       {Value: `"ada@example.org"`, From: "properties.userPrincipalName", Row: "own.yaml:3"},
+		"user.domain":     {Value: `"example.org"`, From: "properties.userPrincipalName", Row: "ecs/entra_signin.yaml:"},
+		"related.user[0]": {Value: `"ada@example.org"`, From: "properties.userPrincipalName", Row: "ecs/entra_signin.yaml:"},
+		"event.category":  {Value: `["authentication"]`, From: "constant", Row: "ecs/entra_signin.yaml:"},
+		"azure.signinlogs.properties.device_detail.*": {Value: `{"device_id":"d1"}`, From: "properties (tree)", Row: "ecs/entra_signin.yaml:"},
 	} {
 		found := false
 		for _, f := range e.Fields {

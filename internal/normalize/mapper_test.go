@@ -84,7 +84,7 @@ fields: [{to: event.action, value: opened}, {to: "@timestamp", from: $time}]
 		{"site.yaml", []byte(`fields: [{to: organization.name, value: Example}, {to: event.action, value: other}]`)},
 		{"signins.yaml", []byte(`
 log_types: [entra_signin]
-remove: [geo.name, azure.signinlogs, related.user]
+remove: [geo.name, azure.signinlogs, azure.signinlogs.properties, related.user]
 include: [site]
 fields:
   - {to: user.name, from: properties.userPrincipalName, as: upper}
