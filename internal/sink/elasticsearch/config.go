@@ -17,7 +17,7 @@ type Config struct {
 	APIKey          config.Secret            `yaml:"api_key" example:"${env:ELASTIC_API_KEY}" doc:"API key in its encoded form (Elasticsearch)."`
 	Username        string                   `yaml:"username" doc:"User, with password, in place of an API key."`
 	Password        config.Secret            `yaml:"password" example:"${env:ELASTIC_PASSWORD}" doc:"Password of the user."`
-	Index           string                   `yaml:"index" doc:"The data stream or index of an event. {dataset}, {log_type}, {schema}, {source}, {tenant} and {namespace} stand for the event's own; {dataset} is event.dataset of ECS, or azure.{log_type} where there is none."`
+	Index           string                   `yaml:"index" doc:"The data stream or index of an event. {dataset}, {log_type}, {schema}, {source}, {tenant} and {namespace} stand for the event's own; {dataset} is event.dataset of ECS, or azure.{log_type} where there is none. In a data stream named logs-dataset-namespace, documents of ECS have the fields data_stream, which Elastic's rules and dashboards look at."`
 	Namespace       string                   `yaml:"namespace" doc:"What {namespace} stands for."`
 	Pipeline        string                   `yaml:"pipeline" example:"geoip" doc:"The ingest pipeline. _none keeps one that belongs to the index, as those of Elastic's integrations do, from mapping events a second time; empty leaves it to the index."`
 	InstallTemplate bool                     `yaml:"install_template" doc:"Make the names of index data streams, by an index template named lazuli, which is installed at the first delivery. Needs the privilege manage_index_templates."`

@@ -53,7 +53,7 @@ func TestContract(t *testing.T) {
 					Sink: s, // no Repeats: an event is there once, whatever happens
 					Received: func(*testing.T) (out []string) {
 						for _, d := range elastic.Documents() {
-							out = append(out, string(d.Source))
+							out = append(out, strings.Replace(string(d.Source), `"data_stream":{"type":"logs","dataset":"azure.entra_signin","namespace":"default"},`, "", 1))
 						}
 						return out
 					},
@@ -160,11 +160,23 @@ func TestDocuments(t *testing.T) {
 	}{
 		{
 			name: "ECS", e: event.Event{ID: "1", Schema: "ecs", LogType: "entra_signin", Dataset: "azure.signinlogs", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z","a":1}`)},
-			wantIndex: "logs-azure.signinlogs-default", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z","a":1}`,
+			wantIndex: "logs-azure.signinlogs-default", id: "1", data: `{"data_stream":{"type":"logs","dataset":"azure.signinlogs","namespace":"default"},"@timestamp":"2026-01-02T12:00:00Z","a":1}`,
+		},
+		{
+			name: "the user's data stream", e: event.Event{ID: "1", Schema: "ecs", LogType: "a", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z","data_stream":{"dataset":"b"}}`)},
+			wantIndex: "logs-azure.a-default", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z","data_stream":{"dataset":"b"}}`,
+		},
+		{
+			name: "no data stream", e: event.Event{ID: "1", Schema: "ecs", LogType: "a", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z"}`)},
+			index: "logs-azure-of-{tenant}", wantIndex: "logs-azure-of-none", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z"}`,
+		},
+		{
+			name: "OCSF", e: event.Event{ID: "1", Schema: "ocsf", LogType: "a", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z"}`)},
+			wantIndex: "logs-azure.a-default", id: "ocsf:1", data: `{"@timestamp":"2026-01-02T12:00:00Z"}`,
 		},
 		{
 			name: "timestamp elsewhere", e: event.Event{ID: "1", Schema: "ecs", LogType: "A-b C", Data: []byte(`{"a":1,"@timestamp":"2026-01-02T12:00:00Z"}`)},
-			wantIndex: "logs-azure.a_b_c-default", id: "1", data: `{"a":1,"@timestamp":"2026-01-02T12:00:00Z"}`,
+			wantIndex: "logs-azure.a_b_c-default", id: "1", data: `{"data_stream":{"type":"logs","dataset":"azure.a_b_c","namespace":"default"},"a":1,"@timestamp":"2026-01-02T12:00:00Z"}`,
 		},
 		{
 			name: "raw", e: event.Event{ID: `q"1`, Time: at, Schema: "raw", LogType: "unknown", Data: []byte(`{"a":{"@timestamp":1}}`), Origin: &event.Origin{Source: "Hub/1"}},
@@ -172,7 +184,7 @@ func TestDocuments(t *testing.T) {
 		},
 		{
 			name: "empty document, long id", e: event.Event{ID: event.ID(long), Time: at, Schema: "ecs", LogType: "a", Data: []byte(`{}`)},
-			wantIndex: "logs-azure.a-default", id: "", data: `{"@timestamp":"2026-01-02T12:00:00.000000001Z"}`,
+			wantIndex: "logs-azure.a-default", id: "", data: `{"data_stream":{"type":"logs","dataset":"azure.a","namespace":"default"},"@timestamp":"2026-01-02T12:00:00.000000001Z"}`,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -254,7 +266,7 @@ func TestTemplateIsForEveryDataset(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range regexp.MustCompile(`to: event\.dataset, value: ([^,} ]+)`).FindAllSubmatch(table, -1) {
-			index := s.index(&event.Event{Dataset: string(m[1])})
+			index := s.target(&event.Event{Dataset: string(m[1])}).index
 			if want := "logs-" + string(m[1]) + "-default"; index != want {
 				t.Errorf("%s: index %s, want %s", filepath.Base(name), index, want)
 			}

@@ -47,11 +47,15 @@ type Sink struct {
 	mu        sync.Mutex
 	installed bool             // the template is there, or not wanted; guarded by mu
 	scanners  []*scanner       // guarded by mu
-	names     map[names]string // of indices; guarded by mu
+	targets   map[names]target // guarded by mu
 }
 
 // names is what the name of an index can be made of.
 type names struct{ dataset, logType, schema, source, tenant string }
+
+// target is an index, and the member by which a document names it, if it is a
+// data stream after Elastic's naming scheme, type-dataset-namespace.
+type target struct{ index, stream string }
 
 // scanner is the scratch memory of one delivery.
 type scanner struct {
@@ -67,7 +71,7 @@ func New(cfg Config, now func() time.Time) (*Sink, error) {
 	}
 	s := &Sink{
 		cfg: cfg, client: client, encoder: httpsink.NewEncoder(cfg.Compression), now: now,
-		bulk: bulk, installed: !cfg.InstallTemplate, names: map[names]string{}, header: http.Header{"Content-Type": {"application/x-ndjson"}},
+		bulk: bulk, installed: !cfg.InstallTemplate, targets: map[names]target{}, header: http.Header{"Content-Type": {"application/x-ndjson"}},
 	}
 	if cfg.Pipeline != "" {
 		s.bulk += "&pipeline=" + url.QueryEscape(cfg.Pipeline)
@@ -170,23 +174,30 @@ func (s *Sink) write(p *httpsink.Payload, events []event.Event) {
 			line = append(line, '\n')
 		}
 		line = append(line, `{"create":{"_index":"`...)
-		line = jsonscan.AppendEscaped(line, []byte(s.index(e)))
+		to := s.target(e)
+		line = jsonscan.AppendEscaped(line, []byte(to.index))
 		line = append(line, `","_id":"`...)
 		line = jsonscan.AppendEscaped(line, []byte(documentID(e)))
 		line = append(line, "\"}}\n"...)
 		data := e.Data
-		if !bytes.HasPrefix(data, []byte(`{"@timestamp":`)) && len(data) > 1 && data[0] == '{' {
-			if _, err := sc.index.Scan(data); err == nil && sc.index.Member(0, "@timestamp") < 0 {
+		if len(data) > 1 && data[0] == '{' {
+			document := len(line)
+			line = append(line, '{')
+			// Rules and dashboards look for the dataset there. What a table of the user's sets stands.
+			if e.Schema == "ecs" && to.stream != "" && !bytes.Contains(data, []byte(`"data_stream":`)) {
+				line = append(append(line, to.stream...), ',')
+			}
+			if sc.lacksTimestamp(data) {
 				at := e.Time
 				if at.IsZero() {
 					at = s.now()
 				}
-				line = append(line, `{"@timestamp":"`...)
+				line = append(line, `"@timestamp":"`...)
 				line = at.UTC().AppendFormat(line, time.RFC3339Nano)
-				line = append(line, '"')
-				if data = data[1:]; data[0] != '}' {
-					line = append(line, ',')
-				}
+				line = append(line, '"', ',')
+			}
+			if data = data[1:]; data[0] == '}' && len(line) > document+1 {
+				line = line[:len(line)-1]
 			}
 		}
 		sc.line = line
@@ -194,6 +205,14 @@ func (s *Sink) write(p *httpsink.Payload, events []event.Event) {
 		_, _ = p.Share(data)
 	}
 	_, _ = p.Write([]byte{'\n'})
+}
+
+func (sc *scanner) lacksTimestamp(data []byte) bool {
+	if bytes.HasPrefix(data, []byte(`{"@timestamp":`)) {
+		return false
+	}
+	_, err := sc.index.Scan(data)
+	return err == nil && sc.index.Member(0, "@timestamp") < 0
 }
 
 func (s *Sink) scanner() *scanner {
@@ -227,18 +246,18 @@ func documentID(e *event.Event) string {
 	return id
 }
 
-// index returns the name of an event's index.
-func (s *Sink) index(e *event.Event) string {
+// target returns where an event goes.
+func (s *Sink) target(e *event.Event) target {
 	n := names{dataset: e.Dataset, logType: e.LogType, schema: e.Schema}
 	if e.Origin != nil {
 		n.source, n.tenant = e.Origin.Source, e.Origin.Tenant
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name, known := s.names[n]
+	to, known := s.targets[n]
 	if !known {
-		if len(s.names) > maxNames {
-			clear(s.names)
+		if len(s.targets) > maxNames {
+			clear(s.targets)
 		}
 		part := func(v string) string {
 			if v == "" {
@@ -250,11 +269,15 @@ func (s *Sink) index(e *event.Event) string {
 		if n.dataset == "" {
 			dataset = "azure." + part(n.logType)
 		}
-		name = strings.NewReplacer("{dataset}", dataset, "{log_type}", part(n.logType), "{schema}", part(n.schema), "{source}", part(n.source),
+		to.index = strings.NewReplacer("{dataset}", dataset, "{log_type}", part(n.logType), "{schema}", part(n.schema), "{source}", part(n.source),
 			"{tenant}", part(n.tenant), "{namespace}", s.cfg.Namespace).Replace(s.cfg.Index)
-		s.names[n] = name
+		if parts := strings.Split(to.index, "-"); len(parts) == 3 && parts[0] == "logs" {
+			to.stream = fmt.Sprintf(`"data_stream":{"type":"logs","dataset":"%s","namespace":"%s"}`,
+				jsonscan.AppendEscaped(nil, []byte(parts[1])), jsonscan.AppendEscaped(nil, []byte(parts[2])))
+		}
+		s.targets[n] = to
 	}
-	return name
+	return to
 }
 
 // post sends a request to the node in use, and goes over to the next if that does
