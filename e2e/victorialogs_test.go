@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,7 +48,12 @@ func waysTo(server func(way string) *victoriatest.Server) map[string]way {
 		"elasticsearch": {
 			sink: fmt.Sprintf("    type: elasticsearch\n    urls: [%q]\n    headers: {VL-Time-Field: \"@timestamp\", VL-Msg-Field: event.original}\n",
 				server("elasticsearch").URL+"/insert/elasticsearch"),
-			form: members, id: "event.id", whole: true,
+			form: func(e sent) victoriatest.Log {
+				log := members(e)
+				log["data_stream.type"], log["data_stream.dataset"], log["data_stream.namespace"] = "logs", cmp.Or(log["event.dataset"], "azure."+log["lazuli.log_type"]), "default"
+				return log
+			},
+			id: "event.id", whole: true,
 		},
 		"http": {
 			sink: fmt.Sprintf("    type: http\n    url: %q\n    compression: zstd\n", server("http").URL+"/insert/jsonline?_time_field=@timestamp&_msg_field=event.original"),
