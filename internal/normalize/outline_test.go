@@ -107,17 +107,15 @@ func TestOutlinesOfOtherValues(t *testing.T) {
 				if int(node.Next) > n+1 {
 					continue
 				}
-				for k := range 2 {
-					other := []byte(others[(i+n+k)%len(others)])
-					if k == 1 && node.Kind == jsonscan.String { // a part of the text is another
-						other = slices.Clone(x.Value(n))
-						other[len(other)/2] = '3'
-					}
-					if w.hold(t, slices.Concat(record[:node.Start], other, record[node.End:])) {
-						known++
-					}
-					all++
+				other := []byte(others[(i+n)%len(others)])
+				if n%3 == 0 && node.Kind == jsonscan.String { // a part of the text is another
+					other = slices.Clone(x.Value(n))
+					other[len(other)/2] = '3'
 				}
+				if w.hold(t, slices.Concat(record[:node.Start], other, record[node.End:])) {
+					known++
+				}
+				all++
 			}
 		}
 	}
