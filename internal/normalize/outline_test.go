@@ -286,16 +286,8 @@ func TestOutlinesAreBounded(t *testing.T) {
 // FuzzOutlines gives two records in turn to workers that know outlines and to some
 // that do not.
 func FuzzOutlines(f *testing.F) {
-	names, err := filepath.Glob("testdata/*/input.json")
-	if err != nil {
-		f.Fatal(err)
-	}
 	var before []byte
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
+	for _, data := range goldenInputs(f) {
 		f.Add(data, before)
 		before = data
 	}

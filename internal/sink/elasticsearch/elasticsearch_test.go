@@ -167,6 +167,11 @@ func TestDocuments(t *testing.T) {
 			wantIndex: "logs-azure.a-default", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z","data_stream":{"dataset":"b"}}`,
 		},
 		{
+			name: "what is only called alike", e: event.Event{ID: "1", Schema: "ecs", LogType: "a", Data: []byte(`{"_":"_","data_streams":1,"a_data_stream":"data_stream","@timestamp":"2026-01-02T12:00:00Z"}`)},
+			wantIndex: "logs-azure.a-default", id: "1",
+			data: `{"data_stream":{"type":"logs","dataset":"azure.a","namespace":"default"},"_":"_","data_streams":1,"a_data_stream":"data_stream","@timestamp":"2026-01-02T12:00:00Z"}`,
+		},
+		{
 			name: "no data stream", e: event.Event{ID: "1", Schema: "ecs", LogType: "a", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z"}`)},
 			index: "logs-azure-of-{tenant}", wantIndex: "logs-azure-of-none", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z"}`,
 		},
