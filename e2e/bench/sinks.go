@@ -213,7 +213,10 @@ func sampleEvents() (events []event.Event, size int, err error) {
 		var result normalize.Result
 		out, result = w.Append(out, in)
 		data := out[start:len(out):len(out)]
-		events = append(events, event.Event{ID: result.ID, Time: result.Time, LogType: result.LogType, Schema: result.Schema, Severity: result.Severity, Data: data, Origin: in.Origin})
+		events = append(events, event.Event{
+			ID: result.ID, Time: result.Time, LogType: result.LogType, Schema: result.Schema, Dataset: result.Dataset, LacksDataStream: result.LacksDataStream,
+			Severity: result.Severity, Data: data, Origin: in.Origin,
+		})
 		size += len(data)
 	}
 	for i, message := range messages {

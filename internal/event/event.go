@@ -67,6 +67,9 @@ type Event struct {
 	Schema  string    // "raw", "ecs" or "ocsf"
 	// Dataset is event.dataset of ECS; empty in other schemas.
 	Dataset string
+	// LacksDataStream says that no mapping table puts a member data_stream into such
+	// documents of ECS, so that a sink may add one without a look.
+	LacksDataStream bool
 	// Severity is what the record says of how grave it is; empty of a raw event.
 	Severity Severity
 	Data     []byte // one JSON object in UTF-8 without a line feed

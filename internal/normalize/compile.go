@@ -40,6 +40,7 @@ func compileRows(rows []rowSpec, maps map[string]yamlValue) (*program, error) {
 	}
 	c.p.root.sort()
 	c.p.root.markTold(toldByECS)
+	c.p.lacksDataStream = c.p.root.member("data_stream") == nil && c.p.root.trees == nil
 	c.p.root.fix()
 	c.p.root.shut()
 	c.p.layOut()

@@ -43,7 +43,7 @@ func (w *Worker) Explain(in Input) Explanation {
 	}
 	p := w.m.programs[w.logType.number]
 	e.Event = w.appendDocument(nil, p)
-	e.Result.Severity, e.Result.Dataset = w.severity, w.dataset
+	e.Result.Severity, e.Result.Dataset, e.Result.LacksDataStream = w.severity, w.dataset, p.lacksDataStream
 	root := p.root
 	for i := range p.classes {
 		c := &p.classes[i]

@@ -79,7 +79,7 @@ func TestUserFiles(t *testing.T) {
 define: [{name: door, category: Doors, id: properties.n, time: opened}]
 log_types: [door]
 include: [site]
-fields: [{to: event.action, value: opened}, {to: "@timestamp", from: $time}]
+fields: [{to: event.action, value: opened}, {to: "@timestamp", from: $time}, {to: data_stream.namespace, from: properties.site}]
 `)},
 		{"site.yaml", []byte(`fields: [{to: organization.name, value: Example}, {to: event.action, value: other}]`)},
 		{"signins.yaml", []byte(`
@@ -96,10 +96,13 @@ fields:
 	if want := `{"@timestamp":"2026-03-04T05:06:07.000Z","event":{"action":"opened"},"organization":{"name":"Example"}}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if r.LogType != "door" || r.ID != "door-0001" {
+	if r.LogType != "door" || r.ID != "door-0001" || r.LacksDataStream {
 		t.Errorf("result %+v", r)
 	}
-	got, _ = append1(t, w, Input{}, `{"category":"SignInLogs","properties":{"userPrincipalName":"a@b"}}`)
+	got, r = append1(t, w, Input{}, `{"category":"SignInLogs","properties":{"userPrincipalName":"a@b"}}`)
+	if !r.LacksDataStream {
+		t.Errorf("a document without data_stream is said to have one: %s", got)
+	}
 	for _, want := range []string{`"name":"A@B"`, `"user":["me"]`, `"organization":{"name":"Example"}`, `"category":["authentication"]`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %s: %s", want, got)

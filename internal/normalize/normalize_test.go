@@ -65,6 +65,13 @@ func checkEvent(t testing.TB, out []byte, r Result) {
 	if want := datasetIn(t, out, r.Schema); r.Dataset != want {
 		t.Fatalf("dataset %q, want %q of %s", r.Dataset, want, out)
 	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(out, &members); err != nil {
+		t.Fatal(err)
+	}
+	if r.LacksDataStream && (r.Schema != string(ECS) || members["data_stream"] != nil) {
+		t.Fatalf("said to be ECS without data_stream: %s", out)
+	}
 	if want := severityIn(t, out, r.Schema); r.Severity != want {
 		t.Fatalf("severity %+v, want %+v of %s", r.Severity, want, out)
 	}

@@ -12,6 +12,8 @@ type program struct {
 	walks []walk
 	slots int // how many values the paths and walks lead to
 	root  *outNode
+	// lacksDataStream: of ECS, no row gives a member data_stream.
+	lacksDataStream bool
 	// classes are what a record may become in OCSF, instead of root: the first
 	// whose conditions hold.
 	classes []classProgram

@@ -34,6 +34,8 @@ type Result struct {
 	LogType string
 	Schema  string
 	Dataset string // event.dataset of ECS; of what is only recognized, nothing
+	// LacksDataStream is as that of an event.
+	LacksDataStream bool
 	// Severity is what the event says of it; of what is only recognized, nothing.
 	Severity event.Severity
 }
@@ -116,8 +118,9 @@ func (w *Worker) Append(dst []byte, in Input) (out []byte, r Result) {
 	if w.m.schema == Raw {
 		dst = w.appendRaw(dst)
 	} else {
-		dst = w.appendDocument(dst, w.m.programs[w.logType.number])
-		r.Severity, r.Dataset = w.severity, w.dataset
+		p := w.m.programs[w.logType.number]
+		dst = w.appendDocument(dst, p)
+		r.Severity, r.Dataset, r.LacksDataStream = w.severity, w.dataset, p.lacksDataStream
 	}
 	w.in, w.x, w.raw = Input{}, nil, nil
 	return dst, r

@@ -323,8 +323,8 @@ func (l *lane) dispatch(s *laneScratch, size int, origin *event.Origin, token *a
 	for i, sp := range s.spans {
 		r := sp.result
 		events[i] = event.Event{
-			ID: r.ID, Time: r.Time, LogType: r.LogType, Schema: r.Schema, Dataset: r.Dataset, Severity: r.Severity,
-			Data: s.out[sp.start:sp.end:sp.end], Origin: origin,
+			ID: r.ID, Time: r.Time, LogType: r.LogType, Schema: r.Schema, Dataset: r.Dataset, LacksDataStream: r.LacksDataStream,
+			Severity: r.Severity, Data: s.out[sp.start:sp.end:sp.end], Origin: origin,
 		}
 	}
 	if size > 0 {

@@ -172,6 +172,11 @@ func TestDocuments(t *testing.T) {
 			data: `{"data_stream":{"type":"logs","dataset":"azure.a","namespace":"default"},"_":"_","data_streams":1,"a_data_stream":"data_stream","@timestamp":"2026-01-02T12:00:00Z"}`,
 		},
 		{
+			name: "known to lack one", e: event.Event{ID: "1", Schema: "ecs", LogType: "a", LacksDataStream: true, Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z","a":{"data_stream":1}}`)},
+			wantIndex: "logs-azure.a-default", id: "1",
+			data: `{"data_stream":{"type":"logs","dataset":"azure.a","namespace":"default"},"@timestamp":"2026-01-02T12:00:00Z","a":{"data_stream":1}}`,
+		},
+		{
 			name: "no data stream", e: event.Event{ID: "1", Schema: "ecs", LogType: "a", Data: []byte(`{"@timestamp":"2026-01-02T12:00:00Z"}`)},
 			index: "logs-azure-of-{tenant}", wantIndex: "logs-azure-of-none", id: "1", data: `{"@timestamp":"2026-01-02T12:00:00Z"}`,
 		},
